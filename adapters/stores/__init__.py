@@ -1,0 +1,1 @@
+"""Object stores: each an adapter that passes the contract suite."""

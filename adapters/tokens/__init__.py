@@ -1,0 +1,1 @@
+"""What proves a principal: token verification and the sources of its keys."""

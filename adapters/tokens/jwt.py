@@ -1,0 +1,128 @@
+"""Token verification with PyJWT, by static public keys.
+
+The rules are those of RFC 8725 ("JSON Web Token Best Current Practices"): the key is chosen first, and the key decides
+the one algorithm that may have been used; the token's header never does.
+"""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import jwt
+from attrs import frozen
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from domain import strict_json
+from domain.errors import ErrorCode, Misconfigured, Unauthenticated
+from domain.identity import Principal, TokenRules, principal_of
+
+MAX_TOKEN_BYTES = 8192
+MIN_RSA_BITS = 2048
+
+_COMPACT_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# RFC 7515, section 4.1: members that name or carry a key, or that change how the token is to be read.
+_FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit", "b64", "zip"})
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+_KEY_TYPES: Mapping[str, type[PublicKey]] = {
+    "RS256": RSAPublicKey,
+    "PS256": RSAPublicKey,
+    "ES256": EllipticCurvePublicKey,
+    "EdDSA": Ed25519PublicKey,
+}
+ALGORITHMS = tuple(_KEY_TYPES)
+_JWS = jwt.PyJWS()
+
+
+@frozen
+class VerificationKey:
+    """A public key, the one algorithm that it may be used with, and its name in token headers, if it has one."""
+
+    public_key: PublicKey
+    algorithm: str
+    kid: str | None = None
+
+
+def load_key(pem: str, algorithms: Sequence[str]) -> VerificationKey:
+    """Read a public key in PEM, and pick the first of `algorithms` that fits its type.
+
+    Raises `Misconfigured` for a private or symmetric key, an RSA key under 2,048 bits, a curve other than P-256, or a
+    key that none of the algorithms can use. Key material is never repeated in the message.
+    """
+    if "PRIVATE KEY" in pem:
+        raise Misconfigured(["the token key is a private key; give the public key that belongs to it"])
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Misconfigured(["the token key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)"]) from error
+    if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        raise Misconfigured([f"the token key has {key.key_size} bits; an RSA key needs at least {MIN_RSA_BITS}"])
+    if isinstance(key, EllipticCurvePublicKey) and not isinstance(key.curve, SECP256R1):
+        raise Misconfigured([f"the token key is on the curve {key.curve.name}; ES256 needs P-256"])
+    for algorithm in algorithms:
+        if isinstance(key, _KEY_TYPES[algorithm]):
+            return VerificationKey(key, algorithm)
+    raise Misconfigured([f"the token key's type fits none of the algorithms {', '.join(algorithms)}"])
+
+
+@frozen
+class JwtVerifier:
+    """A `TokenVerifier` over one key."""
+
+    key: VerificationKey
+    rules: TokenRules
+
+    def verify(self, token: str, now: datetime) -> Principal:
+        """Check the signature, then the claims, as the port says."""
+        self._check_header(_read_header(token))
+        return principal_of(_object(_verified_payload(token, self.key)), self.rules, now)
+
+    def _check_header(self, header: Mapping[str, object]) -> None:
+        if not _FORBIDDEN_HEADERS.isdisjoint(header):
+            raise _refusal("its header has a member that is not accepted")
+        if not isinstance(header.get("kid", ""), str):
+            raise _refusal("its kid is not a string")
+        if header.get("alg") != self.key.algorithm:
+            raise _refusal(f"it is not signed with {self.key.algorithm}")
+
+
+def _refusal(reason: str) -> Unauthenticated:
+    return Unauthenticated(ErrorCode.TOKEN_INVALID, f"the token is not acceptable: {reason}")
+
+
+def _read_header(token: str) -> Mapping[str, object]:
+    if len(token) > MAX_TOKEN_BYTES:
+        raise _refusal(f"it is longer than {MAX_TOKEN_BYTES} bytes")
+    if not _COMPACT_FORM.fullmatch(token):
+        raise _refusal("it is not of the form header.payload.signature")
+    segment = token.partition(".")[0]
+    try:
+        return _object(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except ValueError as error:
+        raise _refusal("its header is not base64") from error
+
+
+def _object(data: bytes) -> Mapping[str, object]:
+    try:
+        value = strict_json.loads(data)
+    except strict_json.NotStrictJson as error:
+        raise _refusal(f"not strict JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise _refusal("its header or payload is not a JSON object")
+    return value
+
+
+def _verified_payload(token: str, key: VerificationKey) -> bytes:
+    try:
+        decoded = _JWS.decode_complete(token, key.public_key, algorithms=[key.algorithm])
+    # PyJWT lets more escape than its own errors, and nothing that a token says may become anything but a refusal.
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError, UnsupportedAlgorithm) as error:
+        raise _refusal("its signature doesn't match") from error
+    payload = decoded["payload"]
+    return payload if isinstance(payload, bytes) else b""

@@ -1,0 +1,200 @@
+"""What the use-cases need of the world: the contracts that adapters keep.
+
+Each port is a Protocol whose docstring is the contract; `adapters/stores/contract.py` tests it. Optional abilities are
+small Protocols of their own: a store that can't do a thing doesn't have the method.
+
+Signing is plain CPU work, so it is synchronous and never touches a network. What does I/O is async. No method raises
+anything but the errors that its docstring names; adapters translate what their libraries raise.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from attrs import frozen
+
+from domain.files import Md5, Sha256
+from domain.identity import Principal
+from domain.keys import ObjectKey
+from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
+
+
+class TokenVerifier(Protocol):
+    """Turns the token that a client shows into what it proves."""
+
+    def verify(self, token: str, now: datetime) -> Principal:
+        """Check the signature with a key and an algorithm of our choosing, then the claims, at `now`.
+
+        Whatever the text is, raises only `Unauthenticated`; or `Unavailable` when no key has been loaded yet.
+        """
+
+
+class UploadSigner(Protocol):
+    """Signs requests that let exactly the declared files into the store.
+
+    A signed request must bind the key exactly (never a prefix of it), and every guarantee that `capabilities` names for
+    its method: the store refuses a request that breaks one, and keeps nothing of it. A store that can't enforce a thing
+    leaves it out of `capabilities`; it never claims it.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do, and what it really enforces. Constant while the process runs."""
+
+    def sign_uploads(self, uploads: Sequence[Upload], terms: UploadTerms, now: datetime) -> Sequence[SignedUpload]:
+        """Sign a batch, in order, as of `now`.
+
+        - The method of `terms` is one of `capabilities.methods`; the lifetime at most `capabilities.max_lifetime`.
+        - `expires_at` is never later than `now` plus the lifetime, nor than the life of the signing credentials.
+        - `object_url` is the upload's URL plus "/" plus the percent-encoded key, and starts with one of the URLs of
+          `url_prefixes`.
+        - A private upload is never signed so that strangers could read the object.
+        - A form's URL doesn't end in "/", and the key is one of its fields.
+
+        Raises `Unavailable` when there are no valid credentials to sign with.
+        """
+
+    def url_prefixes(self, key_prefix: str) -> Sequence[str]:
+        """Give the URLs under which objects whose keys start with `key_prefix` and a slash can be found.
+
+        The first is the form that `object_url` has. An empty `key_prefix` means the whole bucket. None ends in "/".
+        """
+
+
+class DownloadSigner(Protocol):
+    """Signs requests to read one object."""
+
+    def sign_download(
+        self, key: ObjectKey, lifetime: timedelta, now: datetime, filename: str | None = None
+    ) -> SignedDownload:
+        """Sign a GET of the object at `key`, whether or not it exists.
+
+        With `filename` the answer asks a browser to save it under that name. `expires_at` is as in `sign_uploads`.
+        Raises `Unavailable` when there are no valid credentials to sign with.
+        """
+
+    def key_of_url(self, url: str) -> ObjectKey | None:
+        """Give the key that `url` names if it is the address of an object in this store, in any form the store has.
+
+        The path is percent-decoded once. A query, fragment or userinfo decides nothing: with one, the answer is None.
+        """
+
+
+class Startable(Protocol):
+    """Something that has work to do between the start of the service and its end."""
+
+    async def start(self) -> None:
+        """Get ready. Must not fail because a network does; what is missing is tried again in the background."""
+
+    async def stop(self) -> None:
+        """Give back what was taken. Called once, also if `start` was not awaited to its end."""
+
+
+class Probe(Protocol):
+    """Something that the service depends on, and can be asked whether it is there."""
+
+    async def check(self) -> None:
+        """Return if it answers as it should; raise `Unavailable` with a message for the operator if not."""
+
+
+@frozen
+class ObjectInfo:
+    """What a store knows of an object whose bytes we serve. `length` is in bytes; `modified` is in UTC.
+
+    `headers` are those that the uploader chose for downloads (Content-Disposition, x-amz-meta-…), in lower case.
+    """
+
+    key: ObjectKey
+    length: int
+    md5: Md5
+    sha256: Sha256
+    media_type: str
+    access: Access
+    modified: datetime
+    headers: Mapping[str, str]
+
+    @property
+    def etag(self) -> str:
+        """The entity tag as S3 makes it for single-request uploads: the MD5 in hexadecimal, in quotes."""
+        return f'"{self.md5.hex}"'
+
+
+@frozen
+class ObjectAttributes:
+    """What an uploader decides of an object besides its bytes."""
+
+    media_type: str
+    access: Access
+    headers: Mapping[str, str]
+
+
+class IncomingObject(Protocol):
+    """An object whose bytes are arriving. Nobody can see it before `commit` has returned."""
+
+    @property
+    def received(self) -> int:
+        """How many bytes have been written so far."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append. Raises `StorageFull` or `StorageFailed`."""
+
+    async def digests(self) -> tuple[Md5, Sha256]:
+        """Give the digests of all that was written."""
+
+    async def commit(self, attributes: ObjectAttributes, now: datetime, *, overwrite: bool = True) -> ObjectInfo:
+        """Make the object visible, whole, in one step; return only when it would survive a loss of power.
+
+        Of two writers of one key, one whole object wins. With `overwrite` False and an object already there, raises
+        `ObjectExists` and leaves that object alone; this holds also between two writers at the same moment.
+        Raises `StorageFull` or `StorageFailed`; then the object that was there before is intact.
+        """
+
+    async def discard(self) -> None:
+        """Forget what was written; does nothing after `commit`. Never raises."""
+
+
+class ObjectWriter(Protocol):
+    """Takes in bytes, for stores whose bytes we serve ourselves."""
+
+    async def receive(self, key: ObjectKey) -> IncomingObject:
+        """Begin to take an object. The caller ends it with `commit` or `discard`, whatever happens.
+
+        Raises `StorageFull` or `StorageFailed`.
+        """
+
+
+class StoredObject(Protocol):
+    """An object that is open for reading: a whole one, even if it is replaced or deleted meanwhile."""
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What is known of it."""
+
+    def read(self, start: int, end: int) -> AsyncIterator[bytes]:
+        """Give the bytes from offset `start` up to, and not including, `end`, in pieces. Raises `StorageFailed`."""
+
+    async def close(self) -> None:
+        """Give back what is open. Never raises."""
+
+
+class ObjectReader(Protocol):
+    """Gives bytes, for stores whose bytes we serve ourselves."""
+
+    async def open(self, key: ObjectKey) -> StoredObject | None:
+        """Open the object at exactly `key`, or give None. Raises `StorageFailed`."""
+
+
+class StorageError(Exception):
+    """What a store of bytes can't do now, though nothing is wrong with the request."""
+
+
+class StorageFull(StorageError):
+    """No room is left."""
+
+
+class StorageFailed(StorageError):
+    """The medium refuses: read-only, an I/O error, no permission."""
+
+
+class ObjectExists(Exception):
+    """There is an object at this key already, and the writer asked not to replace it."""

@@ -1,0 +1,50 @@
+"""Presign a download: the address of an object of ours in, a signed URL that gives its bytes out."""
+
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from application.ports import DownloadSigner
+from domain.errors import AccessDenied, ErrorCode, InvalidInput
+from domain.files import FileName
+from domain.identity import Principal
+from domain.keys import Owner
+from domain.patterns import KeyPattern
+from domain.uploads import SignedDownload
+
+
+@frozen
+class DownloadRequest:
+    """What a client asks: the object's address, whose it is, and optionally a file name and a lifetime."""
+
+    url: str
+    owner: Owner
+    filename: FileName | None = None
+    lifetime: timedelta | None = None
+
+
+@frozen
+class PresignDownload:
+    """The use-case. `lifetime` is how long a URL is valid, at most and by default."""
+
+    signer: DownloadSigner
+    pattern: KeyPattern
+    lifetime: timedelta
+
+    def __call__(self, principal: Principal, request: DownloadRequest, now: datetime) -> SignedDownload:
+        """Sign a GET of the object that `request` names. The URL is only read, never fetched.
+
+        Raises `AccessDenied` (`not_owner`, `permission_missing`), `InvalidInput` (`invalid_url`, `invalid_expiry`),
+        and `Unavailable`.
+        """
+        principal.require_upload_permission()
+        principal.require_ownership(request.owner)
+        key = self.signer.key_of_url(request.url)
+        if key is None:
+            raise InvalidInput(ErrorCode.INVALID_URL, "the URL is not that of an object in this store", field="url")
+        if not self.pattern.allows(request.owner, key):
+            raise AccessDenied(ErrorCode.NOT_OWNER, "the object is not the owner's", field="url")
+        lifetime = self.lifetime if request.lifetime is None else min(request.lifetime, self.lifetime)
+        if lifetime < timedelta(seconds=1):
+            raise InvalidInput(ErrorCode.INVALID_EXPIRY, "expires_in must be at least 1 second", field="expires_in")
+        return self.signer.sign_download(key, lifetime, now, request.filename)

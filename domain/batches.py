@@ -1,0 +1,128 @@
+"""From what a client declares of a dataset to decided uploads, all of them or none."""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+from attrs import frozen
+
+from domain.errors import AccessDenied, ErrorCode, InvalidBatch, InvalidInput, TooManyFiles
+from domain.files import DeclaredFile, FileRules
+from domain.identity import Principal
+from domain.keys import Dataset, ObjectKey, Owner
+from domain.patterns import BatchPattern, KeyPattern
+from domain.uploads import Access, Upload
+
+_ACCESS_BY_FINDABILITY = {
+    None: Access.PUBLIC,
+    "published": Access.PUBLIC,
+    "unlisted": Access.PUBLIC,
+    "private": Access.PRIVATE,
+}
+
+
+@frozen
+class BatchRules:
+    """What this service accepts of one request, and where it puts the files."""
+
+    pattern: KeyPattern
+    files: FileRules
+    max_files: int = 10_000
+
+
+@frozen
+class DatasetMetadata:
+    """What a request says of all its files: whose they are, of which dataset, and who may read them."""
+
+    owner: Owner
+    dataset: Dataset | None
+    access: Access
+
+    @classmethod
+    def parse(cls, metadata: Mapping[str, object]) -> Self:
+        """Read `owner`, `name` (or `dataset`) and `findability`. Raises `InvalidInput`."""
+        try:
+            return cls(Owner(metadata.get("owner")), _parse_dataset(metadata), _parse_access(metadata))
+        except InvalidInput as error:
+            raise InvalidInput(error.code, f"metadata: {error.message}", field=error.field) from error
+
+
+def _parse_dataset(metadata: Mapping[str, object]) -> Dataset | None:
+    name, dataset = metadata.get("name"), metadata.get("dataset")
+    if name is not None and dataset is not None and name != dataset:
+        raise InvalidInput(ErrorCode.INVALID_DATASET, "name and dataset are both given, and differ", field="name")
+    chosen = dataset if name is None else name
+    return None if chosen is None else Dataset(chosen)
+
+
+def _parse_access(metadata: Mapping[str, object]) -> Access:
+    findability = metadata.get("findability")
+    if isinstance(findability, str | None) and findability in _ACCESS_BY_FINDABILITY:
+        return _ACCESS_BY_FINDABILITY[findability]
+    raise InvalidInput(
+        ErrorCode.INVALID_METADATA, "findability must be published, unlisted or private", field="findability"
+    )
+
+
+def plan_uploads(
+    principal: Principal, metadata: Mapping[str, object], filedata: Mapping[str, object], rules: BatchRules
+) -> tuple[Upload, ...]:
+    """Decide the uploads of a request in which `principal` declares `filedata`, by relative path, of one dataset.
+
+    Raises `AccessDenied` (not the owner, no permission, over quota), `TooManyFiles`, `InvalidBatch` with every bad
+    file, or `InvalidInput` where the metadata or the batch as a whole is at fault.
+    """
+    principal.require_upload_permission()
+    dataset = DatasetMetadata.parse(metadata)
+    principal.require_ownership(dataset.owner)
+    if not filedata:
+        raise InvalidInput(ErrorCode.EMPTY_BATCH, "filedata declares no file", field="filedata")
+    if len(filedata) > rules.max_files:
+        raise TooManyFiles(
+            ErrorCode.TOO_MANY_FILES, f"{len(filedata)} files are declared; the limit is {rules.max_files} per request"
+        )
+    pattern = rules.pattern.for_batch(dataset.owner, dataset.dataset)
+    uploads = _decide_all(filedata, pattern, dataset.access, rules)
+    _check_quota(principal, dataset.access, uploads)
+    return uploads
+
+
+def _decide_all(
+    filedata: Mapping[str, object], pattern: BatchPattern, access: Access, rules: BatchRules
+) -> tuple[Upload, ...]:
+    by_key: dict[ObjectKey, Upload] = {}
+    uploads: list[Upload] = []
+    problems: list[InvalidInput] = []
+    for path, declaration in filedata.items():
+        try:
+            file = DeclaredFile.parse(path, declaration, rules.files)
+            upload = Upload(pattern.key_of(file), file, access)
+            known = by_key.setdefault(upload.key, upload)
+            if known is not upload:
+                _check_same_object(known.file, file, rules.pattern)
+        except InvalidInput as error:
+            error.path = path
+            problems.append(error)
+        else:
+            uploads.append(upload)
+    if problems:
+        raise InvalidBatch(problems)
+    return tuple(uploads)
+
+
+def _check_same_object(first: DeclaredFile, second: DeclaredFile, pattern: KeyPattern) -> None:
+    # Equal files of a dataset are one object where keys are made of the content; anywhere else one would be lost.
+    if pattern.is_content_addressed and first.content == second.content and first.media_type == second.media_type:
+        return
+    raise InvalidInput(ErrorCode.KEY_CONFLICT, f"this file and {str(first.path)!r} would have the same key")
+
+
+def _check_quota(principal: Principal, access: Access, uploads: Iterable[Upload]) -> None:
+    quota = principal.max_public_bytes if access is Access.PUBLIC else principal.max_private_bytes
+    if quota is None:
+        return
+    declared = sum(upload.file.length for upload in uploads)
+    if declared > quota:
+        raise AccessDenied(
+            ErrorCode.OVER_QUOTA,
+            f"{declared} bytes are declared, but the token allows {quota} bytes of {access.value} storage",
+        )

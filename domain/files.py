@@ -1,0 +1,197 @@
+"""What a client declares of a file: its digests, media type, length and name."""
+
+import base64
+import mimetypes
+import re
+from collections.abc import Mapping
+from typing import Self
+
+from attrs import frozen
+
+from domain.errors import ErrorCode, InvalidInput
+from domain.keys import RelativePath
+from domain.values import CheckedText
+
+DEFAULT_MEDIA_TYPE = "application/octet-stream"
+MAX_NAME_BYTES = 1024
+
+_HEX = re.compile(r"[0-9A-Fa-f]+")
+# RFC 9110, section 8.3.1: type "/" subtype *( OWS ";" OWS token "=" ( token / quoted-string ) ); printable ASCII only.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's name
+_QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
+_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))*")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+# The tables of the Python version alone, so that a type doesn't depend on what the machine has installed.
+_TYPES_BY_EXTENSION = mimetypes.MimeTypes(filenames=()).types_map[True] | {
+    ".csv": "text/csv",
+    ".geojson": "application/geo+json",
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".tsv": "text/tab-separated-values",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+}
+
+
+class _Digest(CheckedText):
+    """A digest in canonical base64, as `Content-MD5` has it (RFC 1864)."""
+
+    __slots__ = ()
+
+    @property
+    def raw(self) -> bytes:
+        """The digest's bytes."""
+        return base64.b64decode(self)
+
+    @property
+    def hex(self) -> str:
+        """The digest in lower-case hexadecimal."""
+        return self.raw.hex()
+
+    @classmethod
+    def of(cls, raw: bytes) -> Self:
+        """Make the digest whose bytes are `raw`."""
+        return cls(base64.b64encode(raw).decode("ascii"))
+
+
+def _fault_in_digest(value: str, canonical: re.Pattern[str], size: int) -> str | None:
+    if canonical.fullmatch(value):
+        return None
+    if len(value) == 2 * size and _HEX.fullmatch(value):
+        return "is in hexadecimal; it must be in base64"
+    return f"must be the canonical base64 of exactly {size} bytes"
+
+
+# In canonical base64 the bits of the last character that carry no data are zero (RFC 4648, section 3.5).
+_MD5_BASE64 = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+_SHA256_BASE64 = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
+
+
+class Md5(_Digest):
+    """The MD5 of a file: 16 bytes. Refused with `invalid_md5`."""
+
+    __slots__ = ()
+    code = ErrorCode.INVALID_MD5
+    noun = "md5"
+
+    @staticmethod
+    def fault(value: str) -> str | None:
+        """Refuse all but the canonical base64 of 16 bytes."""
+        return _fault_in_digest(value, _MD5_BASE64, 16)
+
+
+class Sha256(_Digest):
+    """The SHA-256 of a file: 32 bytes. Refused with `invalid_sha256`."""
+
+    __slots__ = ()
+    code = ErrorCode.INVALID_SHA256
+    noun = "sha256"
+
+    @staticmethod
+    def fault(value: str) -> str | None:
+        """Refuse all but the canonical base64 of 32 bytes."""
+        return _fault_in_digest(value, _SHA256_BASE64, 32)
+
+
+class MediaType(CheckedText):
+    """A media type with optional parameters (RFC 9110, section 8.3.1), of at most 255 characters.
+
+    Refused with `invalid_type`.
+    """
+
+    __slots__ = ()
+    code = ErrorCode.INVALID_TYPE
+    noun = "type"
+
+    @staticmethod
+    def fault(value: str) -> str | None:
+        """Refuse what is not `type/subtype`, optionally with `; name=value` parameters."""
+        if len(value) <= 255 and _MEDIA_TYPE.fullmatch(value):
+            return None
+        return "must be a media type such as text/csv, of at most 255 characters"
+
+    @classmethod
+    def of_path(cls, path: RelativePath) -> Self:
+        """Guess the type from the path's extension; `application/octet-stream` where that says nothing."""
+        return cls(_TYPES_BY_EXTENSION.get(path.extension.lower(), DEFAULT_MEDIA_TYPE))
+
+
+class FileName(CheckedText):
+    """A file's name as people should see it: not a key, so any printable text. Refused with `invalid_name`."""
+
+    __slots__ = ()
+    code = ErrorCode.INVALID_NAME
+    noun = "name"
+
+    @staticmethod
+    def fault(value: str) -> str | None:
+        """Refuse control characters, surrogates, and more than 1,024 bytes."""
+        if len(value) > MAX_NAME_BYTES:
+            return f"is longer than {MAX_NAME_BYTES} bytes"
+        found = _UNPRINTABLE.search(value)
+        if found:
+            return f"contains the forbidden character U+{ord(found[0]):04X}"
+        return f"is longer than {MAX_NAME_BYTES} bytes" if len(value.encode()) > MAX_NAME_BYTES else None
+
+
+@frozen
+class FileRules:
+    """What the operator and the store demand of each file. `max_bytes` is the longest file of one signed request."""
+
+    max_bytes: int
+    require_digest: bool = True
+
+
+@frozen
+class DeclaredFile:
+    """What a client says of one file. `length` is in bytes. At least one digest, unless the operator waived it."""
+
+    path: RelativePath
+    length: int
+    media_type: MediaType
+    name: FileName
+    md5: Md5 | None = None
+    sha256: Sha256 | None = None
+
+    @classmethod
+    def parse(cls, path: object, declaration: object, rules: FileRules) -> Self:
+        """Make the file that a client declares at `path` as a mapping with `length`, `md5`, `sha256`, `type`, `name`.
+
+        Unknown members are ignored; members that are None count as absent. Raises `InvalidInput`.
+        """
+        relative_path = RelativePath(path)
+        if not isinstance(declaration, Mapping):
+            raise InvalidInput(
+                ErrorCode.INVALID_FILE, "a file is declared as an object with length, md5, type and name"
+            )
+        get = declaration.get
+        md5, sha256, media_type, name = get("md5"), get("sha256"), get("type"), get("name")
+        if md5 is None and sha256 is None and rules.require_digest:
+            raise InvalidInput(ErrorCode.DIGEST_REQUIRED, "md5 or sha256 is required", field="md5")
+        return cls(
+            path=relative_path,
+            length=_parse_length(get("length"), rules.max_bytes),
+            media_type=MediaType.of_path(relative_path) if media_type is None else MediaType(media_type),
+            name=FileName(relative_path.basename if name is None else name),
+            md5=None if md5 is None else Md5(md5),
+            sha256=None if sha256 is None else Sha256(sha256),
+        )
+
+    @property
+    def content(self) -> tuple[int, Md5 | None, Sha256 | None]:
+        """What identifies the bytes."""
+        return (self.length, self.md5, self.sha256)
+
+
+def _parse_length(value: object, max_bytes: int) -> int:
+    # `True` is an int to Python, and 5.0 equals 5: only a real integer is a length.
+    if type(value) is not int:
+        raise InvalidInput(
+            ErrorCode.INVALID_LENGTH, "length must be an integer: the file's size in bytes", field="length"
+        )
+    if value < 0:
+        raise InvalidInput(ErrorCode.INVALID_LENGTH, "length must not be negative", field="length")
+    if value > max_bytes:
+        raise InvalidInput(ErrorCode.FILE_TOO_LARGE, f"length is over the limit of {max_bytes} bytes", field="length")
+    return value

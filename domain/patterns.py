@@ -1,0 +1,146 @@
+"""Key patterns: the template that turns an owner, a dataset and a declared file into an object key."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Self
+
+from attrs import frozen
+
+from domain.errors import ErrorCode, InvalidInput, Misconfigured
+from domain.files import DeclaredFile, Md5, Sha256
+from domain.keys import Dataset, ObjectKey, Owner
+
+DEFAULT_PATTERN = "{owner}/{name}/{path}"
+
+
+def _required_md5(file: DeclaredFile) -> Md5:
+    if file.md5 is None:
+        raise InvalidInput(ErrorCode.DIGEST_REQUIRED, "md5 is required, because keys are made of it", field="md5")
+    return file.md5
+
+
+def _required_sha256(file: DeclaredFile) -> Sha256:
+    if file.sha256 is None:
+        raise InvalidInput(ErrorCode.DIGEST_REQUIRED, "sha256 is required, because keys are made of it", field="sha256")
+    return file.sha256
+
+
+# An empty dirname takes its slash with it, so that `{dirname}/{basename}` always equals `{path}`.
+_FILE_FIELDS: Mapping[str, Callable[[DeclaredFile], str]] = {
+    "path": lambda file: file.path,
+    "basename": lambda file: file.path.basename,
+    "dirname": lambda file: f"{file.path.dirname}/" if file.path.dirname else "",
+    "extension": lambda file: file.path.extension,
+    # Plain base64 has '/' and '+'; the URL-safe alphabet (RFC 4648, section 5) keeps the digest one segment.
+    "md5": lambda file: _required_md5(file).translate({ord("+"): "-", ord("/"): "_"}),
+    "md5_hex": lambda file: _required_md5(file).hex,
+    "sha256_hex": lambda file: _required_sha256(file).hex,
+}
+_DATASET_FIELDS = frozenset({"name", "dataset"})
+_CONTENT_FIELDS = frozenset({"md5", "md5_hex", "sha256_hex"})
+_FIELDS = frozenset({"owner"}) | _DATASET_FIELDS | _FILE_FIELDS.keys()
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+@frozen
+class BatchPattern:
+    """A key pattern whose owner and dataset are already filled in."""
+
+    pieces: tuple[str | Callable[[DeclaredFile], str], ...]
+
+    def key_of(self, file: DeclaredFile) -> ObjectKey:
+        """Make the key of `file`. Raises `InvalidInput`: `invalid_key`, `digest_required`."""
+        return ObjectKey("".join([piece if isinstance(piece, str) else piece(file) for piece in self.pieces]))
+
+
+@frozen
+class KeyPattern:
+    """A parsed key pattern.
+
+    Fields: `{owner} {name} {dataset} {path} {basename} {dirname} {extension} {md5} {md5_hex} {sha256_hex}`, where
+    `{name}` and `{dataset}` mean the same, `{extension}` has its dot, and `{md5}` is in URL-safe base64.
+
+    Either the first segment is exactly `{owner}`, which keeps every user in a part of the store of their own; or the
+    key contains a digest of the content (`is_content_addressed`), where knowing the content is what gives access.
+    """
+
+    template: str
+    tokens: tuple[tuple[str, str], ...]
+    """The template in order, as (literal text, name of the field behind it or "")."""
+
+    @classmethod
+    def parse(cls, template: str) -> Self:
+        """Read a template. Raises `Misconfigured` with one line that says what is wrong."""
+        fields = _PLACEHOLDER.findall(template)
+        fault = _fault_in_fields(template, fields) or _fault_in_shape(template, fields)
+        if fault:
+            raise Misconfigured([f"key pattern {template!r}: {fault}"])
+        # An empty dirname takes the slash behind it along, so the slash is part of the field's value.
+        literals = _PLACEHOLDER.split(template.replace("{dirname}/", "{dirname}"))
+        return cls(template, tuple(zip(literals[::2], [*literals[1::2], ""], strict=True)))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of the fields that the pattern uses."""
+        return frozenset(name for _, name in self.tokens if name)
+
+    @property
+    def is_owner_scoped(self) -> bool:
+        """Whether each owner's keys start with that owner's own segment."""
+        return self.template.split("/", 1)[0] == "{owner}"
+
+    @property
+    def is_content_addressed(self) -> bool:
+        """Whether the key contains a digest of the content."""
+        return not self.fields.isdisjoint(_CONTENT_FIELDS)
+
+    @property
+    def uses_dataset(self) -> bool:
+        """Whether a request must name its dataset."""
+        return not self.fields.isdisjoint(_DATASET_FIELDS)
+
+    def for_batch(self, owner: Owner, dataset: Dataset | None) -> BatchPattern:
+        """Fill in what all files of a batch share. Raises `InvalidInput` (`invalid_dataset`) if one is missing."""
+        if dataset is None and self.uses_dataset:
+            raise InvalidInput(
+                ErrorCode.INVALID_DATASET,
+                "metadata.name is required, because keys are made of it",
+                field="metadata.name",
+            )
+        shared = {"owner": owner, "name": dataset, "dataset": dataset, "": ""}
+        pieces: list[str | Callable[[DeclaredFile], str]] = [""]
+        for literal, name in self.tokens:
+            pieces[-1] = f"{pieces[-1]}{literal}{shared.get(name, '')}"
+            if name in _FILE_FIELDS:
+                pieces += [_FILE_FIELDS[name], ""]
+        return BatchPattern(tuple(piece for piece in pieces if piece))
+
+    def prefix_of(self, owner: Owner) -> str:
+        """Give the start that all keys of `owner` share, with no trailing slash; empty for content-addressed keys."""
+        return owner if self.is_owner_scoped else ""
+
+    def allows(self, owner: Owner, key: ObjectKey) -> bool:
+        """Tell whether `owner` may reach `key`. For content-addressed keys, knowing the digest is the permission."""
+        return key.startswith(f"{owner}/") if self.is_owner_scoped else True
+
+
+def _fault_in_fields(template: str, fields: list[str]) -> str | None:
+    unknown = sorted({name for name in fields if name not in _FIELDS})
+    if unknown:
+        known = " ".join(f"{{{name}}}" for name in sorted(_FIELDS))
+        return f"unknown field {', '.join(f'{{{name}}}' for name in unknown)}; the fields are {known}"
+    if set(_PLACEHOLDER.sub("", template)) & {"{", "}"}:
+        return "a brace that opens or closes no field"
+    return None
+
+
+def _fault_in_shape(template: str, fields: list[str]) -> str | None:
+    by_content = not _CONTENT_FIELDS.isdisjoint(fields)
+    if template.split("/", 1)[0] != "{owner}" and not by_content:
+        return "its first segment must be exactly {owner}, or it must contain {md5}, {md5_hex} or {sha256_hex}"
+    if not by_content and {"path", "basename"}.isdisjoint(fields):
+        return "it needs {path}, {basename} or a digest, or else all files of a dataset have one key"
+    if re.search(r"[^/]\{dirname\}|\{dirname\}(?!/)", template):
+        return "{dirname} must be a whole segment with another behind it"
+    fault = ObjectKey.fault(_PLACEHOLDER.sub("x", template))
+    return f"the key it makes {fault}" if fault else None

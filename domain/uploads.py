@@ -1,0 +1,147 @@
+"""Decided uploads, and the shapes of the signed requests that carry them out."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+
+from attrs import field, frozen
+
+from domain.errors import ErrorCode, InvalidInput
+from domain.files import DeclaredFile
+from domain.keys import ObjectKey
+
+
+class Access(Enum):
+    """Who may read an object without a signature."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class UploadMethod(StrEnum):
+    """How a client sends a file, in the order of preference where nothing else decides."""
+
+    POST = "POST"
+    PUT = "PUT"
+
+
+class Guarantee(StrEnum):
+    """What a store can really enforce of a signed upload: it refuses a request that breaks it."""
+
+    KEY = "key"
+    LENGTH = "length"
+    TYPE = "type"
+    EXPIRY = "expiry"
+    MD5 = "md5"
+    SHA256 = "sha256"
+    ACCESS = "access"
+    NO_OVERWRITE = "no-overwrite"
+
+
+@frozen
+class Capabilities:
+    """What a store can do. `methods` says, for each way in, what the store really enforces there.
+
+    `max_request_bytes` is the longest file of one signed request; `max_lifetime` how long one may be valid.
+    """
+
+    methods: Mapping[UploadMethod, frozenset[Guarantee]]
+    max_request_bytes: int
+    max_lifetime: timedelta = timedelta(days=7)
+
+
+@frozen
+class Upload:
+    """A decided upload: this file, at this key, readable by these people."""
+
+    key: ObjectKey
+    file: DeclaredFile
+    access: Access
+
+
+@frozen
+class PostForm:
+    """A multipart/form-data POST: the fields in the order to send them, then the file as the part `file`."""
+
+    url: str
+    fields: Mapping[str, str] = field(repr=False)
+
+
+@frozen
+class PutRequest:
+    """A PUT of the bytes to `url`, the whole signed URL, with exactly these headers."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
+
+
+@frozen
+class SignedUpload:
+    """What a client must send to carry out `upload`. `object_url` is where the object will then be found."""
+
+    upload: Upload
+    request: PostForm | PutRequest
+    object_url: str
+    expires_at: datetime
+
+    @property
+    def method(self) -> UploadMethod:
+        """How the client sends the file."""
+        return UploadMethod.POST if isinstance(self.request, PostForm) else UploadMethod.PUT
+
+
+@frozen
+class SignedDownload:
+    """A URL that gives the object to whoever holds it, until `expires_at`."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+@frozen
+class UploadTerms:
+    """How all uploads of a batch are to be signed. With `overwrite` False an object that exists stays as it is."""
+
+    method: UploadMethod
+    lifetime: timedelta
+    overwrite: bool = True
+
+
+@frozen
+class UploadWishes:
+    """What a client says of the way in: the methods that it can send, and what the store must enforce."""
+
+    accept: frozenset[UploadMethod] | None = None
+    overwrite: bool = True
+    require: frozenset[Guarantee] = frozenset()
+
+    def choose_method(self, capabilities: Capabilities, preferred: UploadMethod | None) -> UploadMethod:
+        """Pick how the files are sent: what the client accepts wins over what the operator prefers.
+
+        Among several the one where the store enforces most is picked; a client that accepts nothing in particular
+        gets a form, as deployed clients expect, if the store takes forms. Raises `InvalidInput`
+        (`unsupported_by_store`) when no method of the store is acceptable or keeps what is required.
+        """
+        required = self.require if self.overwrite else self.require | {Guarantee.NO_OVERWRITE}
+        candidates = list(self._candidates(capabilities, preferred))
+        strong_enough = [method for method in candidates if required <= capabilities.methods[method]]
+        if strong_enough:
+            return max(strong_enough, key=lambda method: len(capabilities.methods[method]))
+        raise InvalidInput(ErrorCode.UNSUPPORTED_BY_STORE, _explain_refusal(candidates, required, capabilities))
+
+    def _candidates(self, capabilities: Capabilities, preferred: UploadMethod | None) -> Iterable[UploadMethod]:
+        available = [method for method in UploadMethod if method in capabilities.methods]
+        if self.accept is not None:
+            return [method for method in available if method in self.accept]
+        return [preferred] if preferred in available else available[:1]
+
+
+def _explain_refusal(candidates: list[UploadMethod], required: frozenset[Guarantee], capabilities: Capabilities) -> str:
+    offered = " and ".join(method for method in UploadMethod if method in capabilities.methods)
+    if not candidates:
+        return f"this store takes uploads by {offered} only; say so in accept"
+    enforced = frozenset[Guarantee]().union(*(capabilities.methods[method] for method in candidates))
+    missing = ", ".join(sorted(required - enforced)) or "all that is required at once"
+    helping = [m for m in UploadMethod if m in capabilities.methods and required <= capabilities.methods[m]]
+    hint = f'; it can by {" or ".join(helping)}: send "accept": ["{helping[0]}"]' if helping else ""
+    return f"this store can't enforce {missing} by {' or '.join(candidates)}{hint}"

@@ -1,0 +1,1 @@
+"""The HTTP edge: routes, wire format, and the one table of status codes."""
