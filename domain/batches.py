@@ -5,7 +5,7 @@ from typing import Self
 
 from attrs import frozen
 
-from domain.errors import AccessDenied, ErrorCode, InvalidBatch, InvalidInput, TooManyFiles
+from domain.errors import AccessDenied, ErrorCode, InvalidBatch, InvalidInput
 from domain.files import DeclaredFile, FileRules
 from domain.identity import Principal
 from domain.keys import Dataset, ObjectKey, Owner
@@ -47,11 +47,10 @@ class DatasetMetadata:
 
 
 def _parse_dataset(metadata: Mapping[str, object]) -> Dataset | None:
-    name, dataset = metadata.get("name"), metadata.get("dataset")
-    if name is not None and dataset is not None and name != dataset:
+    given = [Dataset(value) for value in (metadata.get("name"), metadata.get("dataset")) if value is not None]
+    if len(set(given)) > 1:
         raise InvalidInput(ErrorCode.INVALID_DATASET, "name and dataset are both given, and differ", field="name")
-    chosen = dataset if name is None else name
-    return None if chosen is None else Dataset(chosen)
+    return given[0] if given else None
 
 
 def _parse_access(metadata: Mapping[str, object]) -> Access:
@@ -68,8 +67,8 @@ def plan_uploads(
 ) -> tuple[Upload, ...]:
     """Decide the uploads of a request in which `principal` declares `filedata`, by relative path, of one dataset.
 
-    Raises `AccessDenied` (not the owner, no permission, over quota), `TooManyFiles`, `InvalidBatch` with every bad
-    file, or `InvalidInput` where the metadata or the batch as a whole is at fault.
+    Raises `AccessDenied` (not the owner, no permission, over quota), `InvalidBatch` with every bad file, or
+    `InvalidInput` where the metadata or the batch as a whole is at fault.
     """
     principal.require_upload_permission()
     dataset = DatasetMetadata.parse(metadata)
@@ -77,7 +76,7 @@ def plan_uploads(
     if not filedata:
         raise InvalidInput(ErrorCode.EMPTY_BATCH, "filedata declares no file", field="filedata")
     if len(filedata) > rules.max_files:
-        raise TooManyFiles(
+        raise InvalidInput(
             ErrorCode.TOO_MANY_FILES, f"{len(filedata)} files are declared; the limit is {rules.max_files} per request"
         )
     pattern = rules.pattern.for_batch(dataset.owner, dataset.dataset)

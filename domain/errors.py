@@ -2,8 +2,7 @@
 
     BitstoreError
     ├── InvalidInput            what the client sent can't be accepted
-    │   ├── InvalidBatch        several of its files can't; `problems` lists every one
-    │   └── TooManyFiles        more than one request may declare
+    │   └── InvalidBatch        some of its files can't; `problems` lists every one
     ├── Unauthenticated         no token, or one that proves nothing
     ├── AccessDenied            a valid token that doesn't allow this
     ├── Unavailable             something we depend on is down; trying again later may help
@@ -103,10 +102,6 @@ class InvalidBatch(InvalidInput):
         files = "1 file" if count == 1 else f"{count} files"
         super().__init__(ErrorCode.INVALID_BATCH, f"{files} can't be accepted, so nothing was signed")
         self.problems = tuple(problems)
-
-
-class TooManyFiles(InvalidInput):
-    """The request declares more files than this service takes at once."""
 
 
 class Unauthenticated(BitstoreError):

@@ -6,6 +6,7 @@ Checking a token's signature is an adapter's work. What its claims mean is decid
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from attrs import frozen
 
@@ -59,7 +60,6 @@ def principal_of(claims: Mapping[str, object], rules: TokenRules, now: datetime)
     Raises `Unauthenticated`: `token_expired` when only the time is over, else `token_invalid`.
     """
     _check_recipient(claims, rules)
-    _check_times(claims, rules, now.timestamp())
     permissions = claims.get("permissions", {})
     if not isinstance(permissions, Mapping):
         raise _invalid("permissions is not an object")
@@ -67,13 +67,15 @@ def principal_of(claims: Mapping[str, object], rules: TokenRules, now: datetime)
         userid = Owner(claims.get("userid"))
     except InvalidInput as error:
         raise _invalid("userid can't be an owner of files") from error
-    return Principal(
+    principal = Principal(
         userid=userid,
         service=rules.service,
         may_upload=permissions.get(UPLOAD_PERMISSION) is True,
         max_public_bytes=_quota(permissions, "max_public_storage_mb"),
         max_private_bytes=_quota(permissions, "max_private_storage_mb"),
     )
+    _check_times(claims, rules, now.timestamp())
+    return principal
 
 
 def _invalid(reason: str) -> BitstoreError:
@@ -92,25 +94,25 @@ def _check_recipient(claims: Mapping[str, object], rules: TokenRules) -> None:
 
 def _check_times(claims: Mapping[str, object], rules: TokenRules, now: float) -> None:
     leeway = rules.leeway.total_seconds()
-    expires = _time(claims, "exp")
-    if expires is None and rules.require_expiry:
-        raise _invalid("it has no expiry (exp)")
-    if expires is not None and expires <= now - leeway:
-        raise Unauthenticated(ErrorCode.TOKEN_EXPIRED, "the token has expired")
-    if expires is not None and expires > now + rules.max_lifetime.total_seconds() + leeway:
-        raise _invalid("it expires too far in the future")
     for name in ("nbf", "iat"):
         start = _time(claims, name)
         if start is not None and start > now + leeway:
             raise _invalid(f"it is not valid yet ({name})")
+    expires = _time(claims, "exp")
+    if expires is None and rules.require_expiry:
+        raise _invalid("it has no expiry (exp)")
+    if expires is not None and expires > now + rules.max_lifetime.total_seconds() + leeway:
+        raise _invalid("it expires too far in the future")
+    if expires is not None and expires <= now - leeway:
+        raise Unauthenticated(ErrorCode.TOKEN_EXPIRED, "the token has expired")
 
 
 def _time(claims: Mapping[str, object], name: str) -> float | None:
     if name not in claims:
         return None
     value = claims[name]
-    # A NumericDate is a JSON number (RFC 7519, section 2). `True` is an int to Python, but no time.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # A NumericDate is a JSON number (RFC 7519, section 2).
+    if not _is_number(value):
         raise _invalid(f"{name} is not a number of seconds")
     return value
 
@@ -119,6 +121,12 @@ def _quota(permissions: Mapping[str, object], name: str) -> int | None:
     if name not in permissions:
         return None
     value = permissions[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    size = value * BYTES_PER_QUOTA_MB if _is_number(value) else -1
+    if not 0 <= size < math.inf:
         raise _invalid(f"{name} is not a size")
-    return int(value * BYTES_PER_QUOTA_MB)
+    return int(size)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    # `True` is an int to Python, but no number to JSON; and an int may be too large for `isfinite`.
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))

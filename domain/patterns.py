@@ -41,6 +41,20 @@ _CONTENT_FIELDS = frozenset({"md5", "md5_hex", "sha256_hex"})
 _FIELDS = frozenset({"owner"}) | _DATASET_FIELDS | _FILE_FIELDS.keys()
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
+# What each field can turn into, as a regular expression. The owner's is the owner.
+_SHAPES: Mapping[str, str] = {
+    "name": "[^/]+",
+    "dataset": "[^/]+",
+    "path": ".+",
+    "basename": "[^/]+",
+    "dirname": "(?:.+/)?",
+    "extension": r"(?:\.[^./]+)?",
+    "md5": "[A-Za-z0-9_-]{22}==",
+    "md5_hex": "[0-9a-f]{32}",
+    "sha256_hex": "[0-9a-f]{64}",
+    "": "",
+}
+
 
 @frozen
 class BatchPattern:
@@ -120,15 +134,22 @@ class KeyPattern:
         return owner if self.is_owner_scoped else ""
 
     def allows(self, owner: Owner, key: ObjectKey) -> bool:
-        """Tell whether `owner` may reach `key`. For content-addressed keys, knowing the digest is the permission."""
-        return key.startswith(f"{owner}/") if self.is_owner_scoped else True
+        """Tell whether `owner` may reach `key`: it lies in the owner's own part of the store.
+
+        For content-addressed keys knowing the digest is the permission; but only a key of the pattern's shape is one.
+        """
+        if self.is_owner_scoped:
+            return key.startswith(f"{owner}/")
+        shapes = {**_SHAPES, "owner": re.escape(owner)}
+        shape = "".join(re.escape(literal) + shapes[name] for literal, name in self.tokens)
+        return re.fullmatch(shape, key) is not None
 
 
 def _fault_in_fields(template: str, fields: list[str]) -> str | None:
     unknown = sorted({name for name in fields if name not in _FIELDS})
     if unknown:
         known = " ".join(f"{{{name}}}" for name in sorted(_FIELDS))
-        return f"unknown field {', '.join(f'{{{name}}}' for name in unknown)}; the fields are {known}"
+        return f"unknown field {', '.join(repr(f'{{{name}}}') for name in unknown)}; the fields are {known}"
     if set(_PLACEHOLDER.sub("", template)) & {"{", "}"}:
         return "a brace that opens or closes no field"
     return None

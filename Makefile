@@ -1,0 +1,113 @@
+# Everything is set up in .venv, which `make install` creates; nothing is written elsewhere. Lists of pinned requirements:
+# requirements.txt (to run), tests/requirements.txt (to test), tests/stores/ministack-requirements.txt (a store for tests).
+#
+#   ARGS     passed on to the command:        make demo ARGS=--once      make test ARGS='-n 2 -k keys'
+#   PYTHON   the interpreter to build with:   make install PYTHON=python3.12
+#   UV       the uv to install with; found on PATH, otherwise pip does the same more slowly. `make install UV=` is pip.
+
+PYTHON ?= python3
+UV ?= $(shell command -v uv 2>/dev/null)
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# MiniStack pins an old botocore, so it can't share an environment with the project.
+MINISTACK_VENV := $(VENV)/ministack
+
+# A stamp is touched after its step has succeeded, so a finished step isn't done again. The tests' packages are installed
+# after the project's even under `make -j`, since both go into one environment.
+CREATED := $(VENV)/.created-by-$(if $(UV),uv,pip)
+INSTALLED := $(VENV)/.installed
+INSTALLED_TEST := $(VENV)/.installed-test
+INSTALLED_MINISTACK := $(VENV)/.installed-ministack
+
+# Call with the folder of an environment.
+ifneq ($(UV),)
+create = "$(UV)" venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(1)
+install = "$(UV)" pip install --quiet --python $(1)/bin/python
+else
+create = $(PYTHON) -m venv $(1)
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
+endif
+
+# Call with what changes .venv. An installer that is killed half-way leaves packages that it later takes for whole, so
+# an environment with this mark in it is made anew. An installer that fails by itself has put things back.
+UNFINISHED := $(VENV)/.unfinished
+whole = @mkdir -p $(VENV) && touch $(UNFINISHED); $(1); status=$$?; rm -f $(UNFINISHED); exit $$status
+
+# Call with an interpreter and with what to do when it is too old.
+require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "BitStore needs Python 3.11 or newer, and $(1) is $$($(1) --version 2>/dev/null || echo missing). $(2)" >&2; exit 1; }
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install install-test demo test lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED) ## Create .venv and install what it takes to run
+
+install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) ## Add what it takes to test, real object stores included
+
+demo: install ## Start the service on a disk store and send a dataset through it (ARGS=--once: then stop)
+	$(BIN)/bitstore demo $(ARGS)
+
+test: lint ## Lint, check types and run all tests (ARGS go to pytest)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: install-test ## Lint, check the format and the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-test ## Format, and repair what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Universal: one list serves every platform and every Python from 3.11 on. The editable install needs hatchling and
+# editables. Pins that still fit are kept; `make lock ARGS=--upgrade` takes the newest.
+BUILD_REQUIREMENTS := 'hatchling>=1.27' 'editables~=0.3'
+COMPILE = "$(UV)" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(ARGS)
+
+lock: ## Pin all requirements anew by version and hash (needs uv; ARGS=--upgrade for the newest)
+	@test -n "$(UV)" || { echo "make lock needs uv on the PATH, or its place: make lock UV=path/to/uv" >&2; exit 1; }
+	printf '%s\n' $(BUILD_REQUIREMENTS) | $(COMPILE) pyproject.toml - --output-file requirements.txt
+	printf '%s\n' $(BUILD_REQUIREMENTS) | $(COMPILE) pyproject.toml - --extra test --constraint requirements.txt \
+		--output-file tests/requirements.txt
+	printf '%s\n' 'ministack>=1.5.33' | $(COMPILE) - --output-file tests/stores/ministack-requirements.txt
+
+clean: ## Remove .venv, caches and build output
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED): $(if $(wildcard $(UNFINISHED)),FORCE)
+	$(call require_python,$(PYTHON),Name another one: make install PYTHON=python3.12)
+	@if [ -e $(UNFINISHED) ]; then \
+		echo "Making $(VENV) anew: its last installation was interrupted."; \
+		find $(VENV) -mindepth 1 -maxdepth 1 ! -path $(UNFINISHED) -exec rm -rf {} + && rm -rf $(VENV); fi
+	$(call whole,$(call create,$(VENV)))
+	$(call require_python,$(BIN)/python,Remove that environment first: make clean)
+	@touch $@
+
+.PHONY: FORCE
+FORCE:
+
+$(INSTALLED): requirements.txt pyproject.toml $(CREATED)
+	@echo "Installing into $(VENV) ..."
+	$(call whole,$(call install,$(VENV)) --require-hashes -r requirements.txt && \
+		$(call install,$(VENV)) --no-deps --no-build-isolation --editable .)
+	@touch $@
+
+$(INSTALLED_TEST): tests/requirements.txt $(INSTALLED)
+	@echo "Installing the tests' packages into $(VENV) ..."
+	$(call whole,$(call install,$(VENV)) --require-hashes -r tests/requirements.txt)
+	@touch $@
+
+$(INSTALLED_MINISTACK): tests/stores/ministack-requirements.txt $(CREATED)
+	@echo "Installing MiniStack into $(MINISTACK_VENV) ..."
+	@rm -rf $(MINISTACK_VENV)
+	@$(call create,$(MINISTACK_VENV))
+	@$(call install,$(MINISTACK_VENV)) --require-hashes -r tests/stores/ministack-requirements.txt
+	@touch $@

@@ -1,0 +1,319 @@
+"""The conformance suite that every store runs, shipped for authors of other stores (extra `[contract]`).
+
+Subclass `StoreContract` in a test module, give it a `harness` fixture, and pytest runs one test per behaviour, once per
+way into the store. A client that holds no credentials carries out each signed request and must succeed; then each
+tampering with it must fail and leave nothing behind, where `Capabilities` says that the store enforces it. Where it
+says that the store doesn't, the tampering is seen to succeed: so a wrong claim fails in either direction.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+import urllib3
+from attrs import evolve, frozen
+
+from application.ports import DownloadSigner, UploadSigner
+from domain.files import DeclaredFile, FileName, Md5, MediaType, Sha256
+from domain.keys import ObjectKey, RelativePath
+from domain.uploads import (
+    Access,
+    Guarantee,
+    PostForm,
+    PutRequest,
+    SignedUpload,
+    Upload,
+    UploadMethod,
+    UploadTerms,
+)
+
+CONTENT = b"id,name\n1,Ada\n2,Grace\n"
+OTHER_CONTENT = CONTENT.swapcase()
+LIFETIME = timedelta(minutes=10)
+
+AWKWARD_PATHS = [
+    "with space.csv",
+    "plus+plus.csv",
+    "per%20cent%.csv",
+    "Größe/übersicht.csv",
+    "日本語/データ.csv",
+    "emoji-🚀.csv",
+    "quote'and\"quote.csv",
+    "amp&equals=semi;colon:comma,.csv",
+    "brackets[1](2){3}.csv",
+    "tilde~star*bang!at@hash#question?.csv",
+    "deep/er/and/deep/er/still.csv",
+    ".hidden",
+    "dollar$and<less>.csv",
+]
+
+
+class Store(UploadSigner, DownloadSigner, Protocol):
+    """What the suite tests: both signers in one object."""
+
+
+@frozen
+class Harness:
+    """One configuration of a store, for the suite.
+
+    `read` gives an object's bytes by some way other than our own signatures (None: there is no such object), and
+    `list_keys` the keys that start with some text: the ground truth. `http` reaches the URLs that `store` signs.
+    """
+
+    store: Store
+    read: Callable[[str], bytes | None]
+    list_keys: Callable[[str], list[str]]
+    http: urllib3.PoolManager
+
+
+def declare(path: str, content: bytes = CONTENT, media_type: str = "text/csv") -> DeclaredFile:
+    """Declare `content` with both digests."""
+    relative_path = RelativePath(path)
+    return DeclaredFile(
+        path=relative_path,
+        length=len(content),
+        media_type=MediaType(media_type),
+        name=FileName(relative_path.basename),
+        md5=Md5.of(hashlib.md5(content, usedforsecurity=False).digest()),
+        sha256=Sha256.of(hashlib.sha256(content).digest()),
+    )
+
+
+def make_upload(path: str = "data/file.csv", content: bytes = CONTENT, access: Access = Access.PRIVATE) -> Upload:
+    """Decide an upload to a key that no other test uses."""
+    return Upload(ObjectKey(f"contract/{uuid4().hex}/{path}"), declare(path, content), access)
+
+
+def sign(
+    store: Store,
+    upload: Upload,
+    method: UploadMethod,
+    *,
+    now: datetime | None = None,
+    overwrite: bool = True,
+) -> SignedUpload:
+    """Sign one upload for ten minutes, as of `now`."""
+    terms = UploadTerms(method, LIFETIME, overwrite)
+    (signed,) = store.sign_uploads([upload], terms, now or datetime.now(UTC))
+    return signed
+
+
+def send(http: urllib3.PoolManager, request: PostForm | PutRequest, content: bytes, *, filename: bool = True) -> int:
+    """Carry out a signed request as a client without credentials would; return the status."""
+    if isinstance(request, PutRequest):
+        headers = {**request.headers, "Content-Length": str(len(content))}
+        return http.request("PUT", request.url, body=content, headers=headers).status
+    part = ("upload.bin", content, request.fields["Content-Type"]) if filename else content
+    return http.request("POST", request.url, fields=[*request.fields.items(), ("file", part)]).status
+
+
+def with_key(request: PostForm | PutRequest, old: str, new: str) -> PostForm | PutRequest:
+    """Aim a signed request at another key."""
+    if isinstance(request, PostForm):
+        return evolve(request, fields={**request.fields, "key": new})
+    return evolve(request, url=request.url.replace(quote(old), quote(new), 1))
+
+
+def with_header(request: PostForm | PutRequest, name: str, value: str) -> PostForm | PutRequest:
+    """Change one form field, or one header."""
+    if isinstance(request, PostForm):
+        return evolve(request, fields={**request.fields, name: value})
+    return evolve(request, headers={**request.headers, name: value})
+
+
+class StoreContract:
+    """The suite. A subclass overrides `harness`; every test is one behaviour of the ports' contract."""
+
+    @pytest.fixture
+    def harness(self) -> Harness:
+        """Give the configuration to test."""
+        raise NotImplementedError
+
+    @pytest.fixture(params=list(UploadMethod))
+    def method(self, request: pytest.FixtureRequest, harness: Harness) -> UploadMethod:
+        """Give each way into the store in turn."""
+        method: UploadMethod = request.param
+        if method not in harness.store.capabilities.methods:
+            pytest.skip(f"this store takes no {method}")
+        return method
+
+    def test_a_signed_request_puts_exactly_the_declared_file_in(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload()
+        signed = sign(harness.store, upload, method)
+        assert send(harness.http, signed.request, CONTENT) in (200, 201, 204)
+        assert harness.read(upload.key) == CONTENT
+
+    def test_an_empty_file_gets_in(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload(content=b"")
+        assert send(harness.http, sign(harness.store, upload, method).request, b"") in (200, 201, 204)
+        assert harness.read(upload.key) == b""
+
+    @pytest.mark.parametrize("path", AWKWARD_PATHS)
+    def test_awkward_keys_go_in_and_come_out(self, harness: Harness, method: UploadMethod, path: str) -> None:
+        upload = make_upload(path)
+        signed = sign(harness.store, upload, method)
+        assert send(harness.http, signed.request, CONTENT) in (200, 201, 204)
+        assert harness.list_keys(upload.key) == [upload.key]
+        download = harness.store.sign_download(upload.key, LIFETIME, datetime.now(UTC))
+        assert harness.http.request("GET", download.url).data == CONTENT
+        assert harness.store.key_of_url(signed.object_url) == upload.key
+
+    def test_a_file_part_without_a_file_name_is_served(self, harness: Harness) -> None:
+        if UploadMethod.POST not in harness.store.capabilities.methods:
+            pytest.skip("this store takes no forms")
+        upload = make_upload()
+        form = sign(harness.store, upload, UploadMethod.POST).request
+        assert send(harness.http, form, CONTENT, filename=False) in (200, 201, 204)
+        assert harness.read(upload.key) == CONTENT
+
+    def test_the_answer_comes_in_order_and_says_where_objects_will_be(
+        self, harness: Harness, method: UploadMethod
+    ) -> None:
+        uploads = [make_upload(f"part-{number}.csv") for number in range(3)]
+        now = datetime.now(UTC)
+        signed = harness.store.sign_uploads(uploads, UploadTerms(method, LIFETIME), now)
+        assert [one.upload for one in signed] == uploads
+        prefixes = tuple(harness.store.url_prefixes("contract"))
+        assert all(not prefix.endswith("/") for prefix in prefixes)
+        for one in signed:
+            assert one.method is method
+            assert one.object_url.startswith(prefixes[0])
+            assert not one.request.url.endswith("/")
+            assert now < one.expires_at <= now + LIFETIME
+
+    # Each tampering: refused, and nothing is stored, where the store says that it enforces it.
+
+    def test_another_key_is_refused(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload("data/file.csv")
+        signed = sign(harness.store, upload, method)
+        for other in (f"{upload.key}x", upload.key[:-1], upload.key.replace("data/", "dat/a")):
+            status = send(harness.http, with_key(signed.request, upload.key, other), CONTENT)
+            self._assert_enforced(harness, method, Guarantee.KEY, status, other)
+
+    @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"!", b""], ids=["shorter", "longer", "empty"])
+    def test_another_length_is_refused(self, harness: Harness, method: UploadMethod, content: bytes) -> None:
+        upload = make_upload()
+        upload = evolve(upload, file=evolve(upload.file, sha256=None))
+        status = send(harness.http, sign(harness.store, upload, method).request, content)
+        self._assert_enforced(harness, method, Guarantee.LENGTH, status, upload.key)
+
+    def test_another_type_is_refused(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload()
+        tampered = with_header(sign(harness.store, upload, method).request, "Content-Type", "text/html")
+        status = send(harness.http, tampered, CONTENT)
+        self._assert_enforced(harness, method, Guarantee.TYPE, status, upload.key)
+
+    def test_a_request_that_comes_too_late_is_refused(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload()
+        long_ago = datetime.now(UTC) - LIFETIME - timedelta(seconds=2)
+        status = send(harness.http, sign(harness.store, upload, method, now=long_ago).request, CONTENT)
+        self._assert_enforced(harness, method, Guarantee.EXPIRY, status, upload.key)
+
+    @pytest.mark.parametrize("digest", [Guarantee.MD5, Guarantee.SHA256])
+    def test_other_bytes_are_refused_by_their_digest(
+        self, harness: Harness, method: UploadMethod, digest: Guarantee
+    ) -> None:
+        upload = make_upload()
+        file = evolve(upload.file, sha256=None) if digest is Guarantee.MD5 else evolve(upload.file, md5=None)
+        upload = evolve(upload, file=file)
+        status = send(harness.http, sign(harness.store, upload, method).request, OTHER_CONTENT)
+        self._assert_enforced(harness, method, digest, status, upload.key)
+
+    def test_private_files_cannot_be_sent_as_public(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload(access=Access.PRIVATE)
+        name = "acl" if method is UploadMethod.POST else "x-amz-acl"
+        tampered = with_header(sign(harness.store, upload, method).request, name, "public-read")
+        status = send(harness.http, tampered, CONTENT)
+        if Guarantee.ACCESS in harness.store.capabilities.methods[method]:
+            self._assert_enforced(harness, method, Guarantee.ACCESS, status, upload.key)
+
+    def test_an_object_that_exists_is_kept_where_overwriting_is_refused(
+        self, harness: Harness, method: UploadMethod
+    ) -> None:
+        if Guarantee.NO_OVERWRITE not in harness.store.capabilities.methods[method]:
+            pytest.skip(f"this store can't refuse to overwrite by {method}, and says so")
+        upload = make_upload()
+        signed = sign(harness.store, upload, method, overwrite=False)
+        assert send(harness.http, signed.request, CONTENT) in (200, 201, 204)
+        again = evolve(upload, file=declare("data/file.csv", OTHER_CONTENT))
+        assert send(harness.http, sign(harness.store, again, method, overwrite=False).request, OTHER_CONTENT) == 412
+        assert harness.read(upload.key) == CONTENT
+
+    def test_the_same_request_may_be_repeated(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload()
+        signed = sign(harness.store, upload, method)
+        for _ in range(2):
+            assert send(harness.http, signed.request, CONTENT) in (200, 201, 204)
+        assert harness.read(upload.key) == CONTENT
+
+    def test_a_signed_put_is_good_for_nothing_else(self, harness: Harness) -> None:
+        if UploadMethod.PUT not in harness.store.capabilities.methods:
+            pytest.skip("this store takes no PUT")
+        upload = make_upload()
+        request = sign(harness.store, upload, UploadMethod.PUT).request
+        assert send(harness.http, request, CONTENT) in (200, 201, 204)
+        for verb in ("GET", "DELETE"):
+            assert 400 <= harness.http.request(verb, request.url).status < 500
+        assert harness.read(upload.key) == CONTENT
+
+    def test_a_broken_signature_is_refused(self, harness: Harness, method: UploadMethod) -> None:
+        upload = make_upload()
+        request = sign(harness.store, upload, method).request
+        if isinstance(request, PostForm):
+            tampered: PostForm | PutRequest = with_header(request, "x-amz-signature", "0" * 64)
+        else:
+            tampered = evolve(request, url=f"{request.url[:-64]}{'0' * 64}")
+        assert send(harness.http, tampered, CONTENT) in (400, 401, 403)
+        assert harness.read(upload.key) is None
+
+    # Downloads
+
+    def test_a_signed_download_gives_the_bytes_and_nothing_else(self, harness: Harness) -> None:
+        upload, other = self._stored(harness, "a.csv"), self._stored(harness, "b.csv")
+        url = harness.store.sign_download(upload.key, LIFETIME, datetime.now(UTC)).url
+        assert harness.http.request("GET", url).data == CONTENT
+        elsewhere = url.replace(quote(upload.key), quote(other.key))
+        assert harness.http.request("GET", elsewhere).status in (400, 401, 403)
+        assert harness.http.request("DELETE", url).status in (400, 401, 403, 405)
+        assert harness.read(upload.key) == CONTENT
+
+    def test_a_download_that_comes_too_late_is_refused(self, harness: Harness) -> None:
+        upload = self._stored(harness, "a.csv")
+        long_ago = datetime.now(UTC) - LIFETIME - timedelta(seconds=2)
+        url = harness.store.sign_download(upload.key, LIFETIME, long_ago).url
+        assert harness.http.request("GET", url).status in (400, 401, 403)
+
+    def test_a_download_is_saved_under_the_name_asked_for(self, harness: Harness) -> None:
+        upload = self._stored(harness, "a.csv")
+        url = harness.store.sign_download(upload.key, LIFETIME, datetime.now(UTC), "Größe 1.csv").url
+        answer = harness.http.request("GET", url)
+        assert answer.data == CONTENT
+        assert "filename*=UTF-8''Gr%C3%B6%C3%9Fe%201.csv" in answer.headers["Content-Disposition"]
+
+    def test_urls_elsewhere_name_no_key(self, harness: Harness) -> None:
+        upload = make_upload()
+        url = sign(harness.store, upload, next(iter(harness.store.capabilities.methods))).object_url
+        assert harness.store.key_of_url(url) == upload.key
+        for foreign in ("https://example.com/x", f"{url}?versionId=1", f"{url}#x", url.replace("://", "://me@"), ""):
+            assert harness.store.key_of_url(foreign) is None
+
+    # Helpers
+
+    def _stored(self, harness: Harness, path: str) -> Upload:
+        upload = make_upload(path)
+        method = next(iter(harness.store.capabilities.methods))
+        assert send(harness.http, sign(harness.store, upload, method).request, CONTENT) in (200, 201, 204)
+        return upload
+
+    def _assert_enforced(
+        self, harness: Harness, method: UploadMethod, guarantee: Guarantee, status: int, key: str
+    ) -> None:
+        if guarantee in harness.store.capabilities.methods[method]:
+            assert 400 <= status < 500, f"{guarantee} is claimed for {method}, but the store answered {status}"
+            assert harness.read(key) is None, f"{guarantee} is claimed for {method}, but an object was stored"
+        else:
+            assert status < 300, f"{guarantee} is not claimed for {method}, yet the store refused with {status}"

@@ -1,0 +1,71 @@
+"""What S3-compatible stores understand and really enforce, as data.
+
+The figures come from the stores' own documentation (AWS, Cloudflare R2, MinIO) or from what was seen of them when they
+ran (SeaweedFS 4.48, Ceph RGW 16.2, MiniStack 1.5): the contract suite tests each claim in both directions wherever the
+store can be started here.
+"""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from domain.uploads import Guarantee, UploadMethod
+
+GIB = 1024**3
+MAX_REQUEST_BYTES = 5 * GIB
+"""The longest object of one POST or PUT (Amazon S3 User Guide, "Uploading objects")."""
+
+_SIGNED = frozenset({Guarantee.KEY, Guarantee.LENGTH, Guarantee.TYPE, Guarantee.EXPIRY})
+_ALL = frozenset(Guarantee)
+
+
+@frozen
+class Flavour:
+    """One kind of S3-compatible store: what it enforces of a POST form (None: it takes no forms) and of a signed PUT.
+
+    `form_md5` and `form_sha256` say whether a form may have the field `Content-MD5` or `x-amz-checksum-sha256`, and
+    `put_sha256` whether a PUT may have the latter as a header: a store that doesn't know a field refuses the request.
+    `has_acl` says whether ACLs mean anything to it.
+    """
+
+    name: str
+    post: frozenset[Guarantee] | None
+    put: frozenset[Guarantee]
+    form_md5: bool = True
+    form_sha256: bool = True
+    put_sha256: bool = True
+    has_acl: bool = True
+
+    @property
+    def methods(self) -> Mapping[UploadMethod, frozenset[Guarantee]]:
+        """What is enforced, by method."""
+        by_put = {UploadMethod.PUT: self.put}
+        return by_put if self.post is None else {UploadMethod.POST: self.post, **by_put}
+
+
+_BASE = frozenset({Guarantee.KEY, Guarantee.LENGTH, Guarantee.TYPE, Guarantee.EXPIRY})
+_DIGESTS = frozenset({Guarantee.MD5, Guarantee.SHA256})
+_ACCESS = frozenset({Guarantee.ACCESS})
+_CREATE_ONLY = frozenset({Guarantee.NO_OVERWRITE})
+
+EMBEDDED = Flavour("embedded", _BASE | _DIGESTS | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY)
+"""The store that BitStore serves itself."""
+
+FLAVOURS: Mapping[str, Flavour] = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour("aws", _BASE | _DIGESTS | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY),
+        Flavour(
+            "seaweedfs",
+            _BASE | {Guarantee.SHA256},
+            _BASE | _DIGESTS | _CREATE_ONLY,
+            form_md5=False,
+            has_acl=False,
+        ),
+        Flavour("ceph", _BASE | _ACCESS, _BASE | _ACCESS | {Guarantee.MD5}, form_sha256=False, put_sha256=False),
+        Flavour("minio", _BASE, _BASE | {Guarantee.MD5}, form_sha256=False, has_acl=False),
+        Flavour("ministack", _BASE | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY),
+        Flavour("r2", None, _BASE | {Guarantee.MD5} | _CREATE_ONLY, put_sha256=False, has_acl=False),
+        Flavour("generic", _BASE, _BASE, form_md5=False, form_sha256=False, put_sha256=False),
+    )
+}

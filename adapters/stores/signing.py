@@ -1,0 +1,154 @@
+"""Signing for everything that speaks S3: declared uploads to POST forms and PUT requests, keys to download URLs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from attrs import field, frozen
+
+from adapters.stores.addresses import BucketAddress
+from adapters.stores.flavours import MAX_REQUEST_BYTES, Flavour
+from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials, PostTemplate, Request, Signer, uri_encode
+from domain.files import DeclaredFile
+from domain.keys import ObjectKey
+from domain.uploads import (
+    Access,
+    Capabilities,
+    Guarantee,
+    PostForm,
+    PutRequest,
+    SignedDownload,
+    SignedUpload,
+    Upload,
+    UploadMethod,
+    UploadTerms,
+)
+
+PRIVATE_ACL = "private"
+PUBLIC_ACL = "public-read"
+
+
+@frozen
+class S3Signing:
+    """An `UploadSigner` and a `DownloadSigner` for a bucket that understands Signature Version 4.
+
+    `credentials` gives those that are valid now, and `public_acl` the acl of public uploads, None where the bucket
+    takes no ACLs; neither may block. `other_addresses` are further ones at which the bucket's URLs are recognised.
+    """
+
+    address: BucketAddress
+    region: str
+    flavour: Flavour
+    credentials: Callable[[], Credentials] = field(repr=False)
+    public_acl: Callable[[], str | None]
+    other_addresses: Sequence[BucketAddress] = ()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the flavour enforces; access only where an acl is signed."""
+        unsigned = frozenset({Guarantee.ACCESS} if self.public_acl() is None else ())
+        methods = {method: enforced - unsigned for method, enforced in self.flavour.methods.items()}
+        return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
+
+    def sign_uploads(self, uploads: Sequence[Upload], terms: UploadTerms, now: datetime) -> Sequence[SignedUpload]:
+        """Sign a batch, as the port says."""
+        signer = Signer(self.credentials(), self.region, now)
+        batch = (_Forms if terms.method is UploadMethod.POST else _Puts)(self, signer, terms)
+        expires_at = signer.expires_at(int(terms.lifetime.total_seconds()))
+        url = self.address.url
+        return [
+            SignedUpload(upload, batch.request_for(upload), f"{url}/{uri_encode(upload.key, safe='/')}", expires_at)
+            for upload in uploads
+        ]
+
+    def sign_download(
+        self, key: ObjectKey, lifetime: timedelta, now: datetime, filename: str | None = None
+    ) -> SignedDownload:
+        """Sign a GET, as the port says."""
+        signer = Signer(self.credentials(), self.region, now)
+        query = [] if filename is None else [("response-content-disposition", attachment(filename))]
+        request = Request("GET", self.address.bucket_origin, self.address.path_of(key), query)
+        seconds = int(lifetime.total_seconds())
+        return SignedDownload(signer.presign_url(request, seconds), signer.expires_at(seconds))
+
+    def url_prefixes(self, key_prefix: str) -> Sequence[str]:
+        """Give the prefixes in both addressing styles, that of `object_url` first."""
+        end = f"/{uri_encode(key_prefix, safe='/')}" if key_prefix else ""
+        return [f"{form.url}{end}" for form in self.address.forms()]
+
+    def key_of_url(self, url: str) -> ObjectKey | None:
+        """Recognise both addressing styles, of every address."""
+        forms = (form for address in (self.address, *self.other_addresses) for form in address.forms())
+        return next(filter(None, (form.key_of(url) for form in forms)), None)
+
+    def acl_for(self, access: Access) -> str | None:
+        """Give the acl to sign; None where the bucket takes none."""
+        public_acl = self.public_acl()
+        return PRIVATE_ACL if public_acl is not None and access is Access.PRIVATE else public_acl
+
+
+class _Forms:
+    """The POST forms of a batch: one template for all files that declare the same kinds of digest."""
+
+    def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
+        self._signing = signing
+        self._signer = signer
+        self._seconds = int(terms.lifetime.total_seconds())
+        self._url = signing.address.url
+        self._templates: dict[tuple[Access, tuple[str, ...]], PostTemplate] = {}
+
+    def request_for(self, upload: Upload) -> PostForm:
+        fields = self._fields_of(upload.file)
+        kind = (upload.access, tuple(fields))
+        template = self._templates.get(kind) or self._templates.setdefault(kind, self._template(*kind))
+        length = upload.file.length
+        return PostForm(self._url, template.sign(upload.key, (length, length), *fields.values()))
+
+    def _fields_of(self, file: DeclaredFile) -> Mapping[str, str]:
+        fields: dict[str, str] = {"Content-Type": file.media_type}
+        if file.md5 is not None and self._signing.flavour.form_md5:
+            fields["Content-MD5"] = file.md5
+        if file.sha256 is not None and self._signing.flavour.form_sha256:
+            fields["x-amz-checksum-sha256"] = file.sha256
+        return fields
+
+    def _template(self, access: Access, names: tuple[str, ...]) -> PostTemplate:
+        acl = self._signing.acl_for(access)
+        fixed = {} if acl is None else {"acl": acl}
+        bucket = self._signing.address.bucket
+        return self._signer.post_template(bucket, self._seconds, fixed=fixed, varying=names)
+
+
+class _Puts:
+    """The presigned PUT requests of a batch."""
+
+    def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
+        self._signing = signing
+        self._signer = signer
+        self._seconds = int(terms.lifetime.total_seconds())
+        self._create_only = not terms.overwrite
+
+    def request_for(self, upload: Upload) -> PutRequest:
+        address = self._signing.address
+        headers = self._headers_of(upload)
+        request = Request("PUT", address.bucket_origin, address.path_of(upload.key), headers=headers)
+        return PutRequest(self._signer.presign_url(request, self._seconds), headers)
+
+    def _headers_of(self, upload: Upload) -> Mapping[str, str]:
+        file, acl = upload.file, self._signing.acl_for(upload.access)
+        headers: dict[str, str] = {"Content-Length": str(file.length), "Content-Type": file.media_type}
+        if file.md5 is not None:
+            headers["Content-MD5"] = file.md5
+        if file.sha256 is not None and self._signing.flavour.put_sha256:
+            headers["x-amz-checksum-sha256"] = file.sha256
+        if acl is not None:
+            headers["x-amz-acl"] = acl
+        if self._create_only:
+            headers["If-None-Match"] = "*"
+        return headers
+
+
+def attachment(filename: str) -> str:
+    """Write a Content-Disposition that saves under `filename` (RFC 6266, appendix D): for old readers in ASCII too."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,0 +1,361 @@
+"""AWS Signature Version 4 for S3: its stages, and a signer that shares what a batch has in common.
+
+The stages carry the names of the specification ("Signature Calculations for the Authorization Header", "Authenticating
+Requests: Using Query Parameters" and "Authenticating Requests: Browser-Based Uploads Using POST" in the Amazon S3 API
+reference), so that each can be looked at, and tested, alone:
+
+    request -> canonical_request -> string_to_sign -> signature (under signing_key)
+
+All text is Unicode; S3 sees its UTF-8. `path` is always the plain absolute path (`/bucket/key`), never yet
+percent-encoded; S3 paths are encoded once and not normalised. Signatures made by others are judged in `sigv4_verify`.
+"""
+
+import hmac
+import re
+from binascii import b2a_base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from attrs import field, frozen
+
+from domain.errors import ErrorCode, Unavailable
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+MAX_PRESIGNED_SECONDS = 604_800
+"""A signing key lives for seven days, and so does what it signed."""
+
+_BLANKS = re.compile(r"[ \t]+")
+_SIGNERS_FIELDS = frozenset(
+    {"bucket", "file", "key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"}
+    | {"x-amz-signature"}
+)
+
+
+@frozen
+class Credentials:
+    """What signs. `session_token` belongs to temporary credentials; nothing signed outlives `expires_at`."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+
+@frozen
+class Scope:
+    """Where and when a signature counts; `day` is YYYYMMDD, in UTC."""
+
+    day: str
+    region: str
+    service: str = "s3"
+
+    @property
+    def text(self) -> str:
+        """The credential scope, as it stands in a string to sign."""
+        return f"{self.day}/{self.region}/{self.service}/{TERMINATOR}"
+
+    @classmethod
+    def parse(cls, credential: str) -> tuple[str, Self]:
+        """Take an X-Amz-Credential value apart, into the access key id and the scope; ValueError says what is wrong."""
+        access_key_id, *parts = credential.rsplit("/", 4)
+        if len(parts) != 4 or not access_key_id:
+            raise ValueError(
+                'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
+            )
+        day, region, service, terminator = parts
+        if not (len(day) == 8 and day.isascii() and day.isdigit()):
+            raise ValueError('incorrect date format. This date in the credential must be in the format "yyyyMMdd".')
+        if terminator != TERMINATOR:
+            raise ValueError(f'incorrect terminal. This endpoint uses "{TERMINATOR}".')
+        return access_key_id, cls(day, region, service)
+
+
+def _lower_names(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@frozen
+class Request:
+    """A request to sign: `origin` is `https://host[:port]`, `headers` are those that the client must send, but host."""
+
+    method: str
+    origin: str
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(factory=dict, converter=_lower_names)
+
+
+def amz_date(moment: datetime) -> str:
+    """Render an aware datetime as X-Amz-Date does: `YYYYMMDDTHHMMSSZ`."""
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def uri_encode(text: str, *, safe: str = "") -> str:
+    """Percent-encode the UTF-8 of all but the unreserved characters of RFC 3986; a path keeps `safe="/"`."""
+    return quote(text, safe=safe)
+
+
+def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
+    """Encode the parameters and sort them, by name and then by value."""
+    return _query(sorted(_encoded(pairs)))
+
+
+def _encoded(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(uri_encode(name), uri_encode(value)) for name, value in pairs]
+
+
+def _query(encoded: Iterable[tuple[str, str]]) -> str:
+    return "&".join([f"{name}={value}" for name, value in encoded])
+
+
+def signed_header_names(headers: Mapping[str, str]) -> str:
+    """List lower-case header names as X-Amz-SignedHeaders does."""
+    return ";".join(sorted(headers))
+
+
+def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], payload_hash: str) -> str:
+    """Write a request as both sides write it, before hashing.
+
+    `query` is canonical already; `headers` are the signed ones, by lower-case name; `payload_hash` is the hex SHA-256
+    of the body, or UNSIGNED-PAYLOAD. Blanks around and within header values are folded.
+    """
+    lines = "".join([f"{name}:{_BLANKS.sub(' ', headers[name]).strip(' ')}\n" for name in sorted(headers)])
+    encoded = uri_encode(path, safe="/") or "/"
+    return f"{method}\n{encoded}\n{query}\n{lines}\n{signed_header_names(headers)}\n{payload_hash}"
+
+
+def string_to_sign(date: str, scope: Scope, canonical: str) -> str:
+    """Bind the hash of a canonical request to a moment (an X-Amz-Date) and a scope.
+
+    What could not be decoded as UTF-8, and was escaped as surrogates, is hashed as the bytes that it was.
+    """
+    return f"{ALGORITHM}\n{date}\n{scope.text}\n{sha256(canonical.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+@lru_cache(maxsize=256)
+def signing_key(secret_access_key: str, day: str, region: str, service: str = "s3") -> bytes:
+    """Derive the key that signs for one day, region and service."""
+    key = f"AWS4{secret_access_key}".encode()
+    for part in (day, region, service, TERMINATOR):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def signature(key: bytes, text: str) -> str:
+    """Sign a string to sign, or the base64 of a POST policy; lower-case hex."""
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=256)
+def host_header(origin: str) -> str:
+    """Give the Host header that clients send to `origin` (`https://host[:port]`): lower case, no default port."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return host if parts.port in (None, default) else f"{host}:{parts.port}"
+
+
+class _SavedHmac:
+    """HMAC-SHA256 (RFC 2104) under one key of at most 64 bytes.
+
+    The two SHA-256 states that depend on the key alone are computed once and copied for each message, which takes
+    half the time of `hmac.digest`.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def hexdigest(self, message: bytes) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+@frozen
+class PostTemplate:
+    """The POST forms of a batch: they differ in key, length and a few named fields, the rest is rendered once."""
+
+    expires_at: datetime
+    _document: str = field(repr=False)
+    _before: Mapping[str, str] = field(repr=False)
+    _names: tuple[str, ...]
+    _after: Mapping[str, str] = field(repr=False)
+    _mac: _SavedHmac = field(repr=False, eq=False)
+
+    def sign(self, key: str, length_range: tuple[int, int], *values: str) -> dict[str, str]:
+        """Make one form: the fields that a client sends, in order, before the part `file`.
+
+        `length_range` is the least and the greatest number of bytes; `values` are those of the template's `varying`
+        fields, in their order. A key in which S3 would replace `${filename}` can't be bound: ValueError.
+        """
+        if "${filename}" in key:
+            raise ValueError("a key with ${filename} would not be bound exactly")
+        escape = encode_basestring_ascii
+        document = self._document % (*map(escape, values), *length_range, escape(key))
+        policy = b2a_base64(document.encode("ascii"), newline=False)
+        form = {**self._before, **dict(zip(self._names, values, strict=True)), "key": key, **self._after}
+        form["policy"] = policy.decode("ascii")
+        form["x-amz-signature"] = self._mac.hexdigest(policy)
+        return form
+
+
+def _whole_second(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+@frozen
+class Signer:
+    """Signs at one moment with one set of credentials: make one per batch, so that no batch straddles midnight.
+
+    `now` is an aware datetime. Every signing method raises `Unavailable` when the credentials have expired, and cuts
+    the lifetime of what it signs to theirs.
+    """
+
+    credentials: Credentials
+    region: str
+    now: datetime = field(converter=_whole_second)
+    date: str = field(init=False)
+    scope: Scope = field(init=False)
+    credential: str = field(init=False)
+    _presigned: tuple[tuple[str, str], ...] = field(init=False, repr=False)
+    _mac: _SavedHmac = field(init=False, repr=False, eq=False)
+
+    @date.default
+    def _date(self) -> str:
+        return amz_date(self.now)
+
+    @scope.default
+    def _scope(self) -> Scope:
+        return Scope(self.date[:8], self.region)
+
+    @credential.default
+    def _credential(self) -> str:
+        return f"{self.credentials.access_key_id}/{self.scope.text}"
+
+    @_presigned.default
+    def _constant_parameters(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("X-Amz-Algorithm", ALGORITHM),
+            ("X-Amz-Credential", uri_encode(self.credential)),
+            ("X-Amz-Date", self.date),
+        )
+
+    @_mac.default
+    def _saved_mac(self) -> _SavedHmac:
+        scope = self.scope
+        return _SavedHmac(signing_key(self.credentials.secret_access_key, scope.day, scope.region, scope.service))
+
+    def lifetime(self, seconds: int) -> int:
+        """Cut a lifetime to what the credentials have left, in whole seconds."""
+        if seconds < 1:
+            raise ValueError("a signed request lives for at least one second")
+        expires_at = self.credentials.expires_at
+        if expires_at is None:
+            return seconds
+        left = (expires_at - self.now) // timedelta(seconds=1)
+        if left < 1:
+            raise Unavailable(ErrorCode.CREDENTIALS_UNAVAILABLE, "the credentials of the object store have expired")
+        return min(seconds, left)
+
+    def expires_at(self, seconds: int) -> datetime:
+        """Say until when something signed now for `seconds` is valid."""
+        return self.now + timedelta(seconds=self.lifetime(seconds))
+
+    def post_template(
+        self, bucket: str, expires_seconds: int, *, fixed: Mapping[str, str] | None = None, varying: Iterable[str] = ()
+    ) -> PostTemplate:
+        """Render what the POST forms of a batch have in common (S3 API reference, "POST Policy").
+
+        `fixed` are form fields that all files share (acl), `varying` the names of those that each file has its own
+        value of (Content-Type, Content-MD5, x-amz-checksum-sha256); all are bound exactly. The document is the one
+        that boto3's `generate_presigned_post` makes of the same fields, with one condition each, followed by a
+        content-length-range.
+        """
+        shared, names = dict(fixed or {}), tuple(varying)
+        folded = [name.lower() for name in (*shared, *names)]
+        if len(set(folded)) != len(folded) or not _SIGNERS_FIELDS.isdisjoint(folded):
+            raise ValueError("form fields must be distinct, and none that the signer sets itself")
+        after = {"x-amz-algorithm": ALGORITHM, "x-amz-credential": self.credential, "x-amz-date": self.date}
+        if self.credentials.session_token is not None:
+            after["x-amz-security-token"] = self.credentials.session_token
+        expires_at = self.expires_at(expires_seconds)
+        conditions = [
+            *(_exact(name, value) for name, value in shared.items()),
+            *(_exact(name, None) for name in names),
+            '["content-length-range", %d, %d]',
+            _exact("bucket", bucket),
+            _exact("key", None),
+            *(_exact(name, value) for name, value in after.items()),
+        ]
+        expiration = expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        document = f'{{"expiration": "{expiration}", "conditions": [{", ".join(conditions)}]}}'
+        return PostTemplate(expires_at, document, shared, names, after, self._mac)
+
+    def post_form(
+        self, bucket: str, key: str, length_range: tuple[int, int], fields: Mapping[str, str], expires_seconds: int
+    ) -> dict[str, str]:
+        """Make a single POST form; see `post_template`, and `PostTemplate.sign` for what comes back."""
+        return self.post_template(bucket, expires_seconds, varying=fields).sign(key, length_range, *fields.values())
+
+    def presign_url(self, request: Request, expires_seconds: int) -> str:
+        """Sign a URL ("Authenticating Requests: Using Query Parameters").
+
+        The client must send exactly the request's headers; the body isn't signed. ValueError for more than seven days.
+        """
+        if expires_seconds > MAX_PRESIGNED_SECONDS:
+            raise ValueError(f"a presigned URL lives for at most {MAX_PRESIGNED_SECONDS} seconds")
+        headers = {**request.headers, "host": host_header(request.origin)}
+        query = [
+            *_encoded(request.query),
+            *self._presigned,
+            ("X-Amz-Expires", str(self.lifetime(expires_seconds))),
+            ("X-Amz-SignedHeaders", uri_encode(signed_header_names(headers))),
+        ]
+        if self.credentials.session_token is not None:
+            query.append(("X-Amz-Security-Token", uri_encode(self.credentials.session_token)))
+        canonical = canonical_request(request.method, request.path, _query(sorted(query)), headers, UNSIGNED_PAYLOAD)
+        url = f"{request.origin}{uri_encode(request.path, safe='/')}?{_query(query)}"
+        return f"{url}&X-Amz-Signature={self._sign(canonical)}"
+
+    def sign_headers(self, request: Request, payload_hash: str = UNSIGNED_PAYLOAD) -> dict[str, str]:
+        """Sign a request in its headers ("Signature Calculations for the Authorization Header").
+
+        `payload_hash` is the hex SHA-256 of the body, or UNSIGNED-PAYLOAD. Gives all headers to send, by lower-case
+        name: the request's own, host, x-amz-* and authorization.
+        """
+        self.lifetime(1)
+        headers = {
+            **request.headers,
+            "host": host_header(request.origin),
+            "x-amz-date": self.date,
+            "x-amz-content-sha256": payload_hash,
+        }
+        if self.credentials.session_token is not None:
+            headers["x-amz-security-token"] = self.credentials.session_token
+        query = canonical_query(request.query)
+        canonical = canonical_request(request.method, request.path, query, headers, payload_hash)
+        authorization = f"{ALGORITHM} Credential={self.credential}, SignedHeaders={signed_header_names(headers)}"
+        return headers | {"authorization": f"{authorization}, Signature={self._sign(canonical)}"}
+
+    def _sign(self, canonical: str) -> str:
+        return self._mac.hexdigest(string_to_sign(self.date, self.scope, canonical).encode())
+
+
+def _exact(name: str, value: str | None) -> str:
+    """Write an exact condition for a %-template; no value leaves a hole for an escaped one."""
+    hole = "%s" if value is None else encode_basestring_ascii(value).replace("%", "%%")
+    return f"{{{encode_basestring_ascii(name).replace('%', '%%')}: {hole}}}"

@@ -1,0 +1,115 @@
+"""The `bitstore` command: reads the arguments and hands over to the command's own module."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from domain.errors import Misconfigured
+
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the process's exit code: 0 done, 1 failed, 2 wrong arguments or settings."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except Misconfigured as error:
+        print("bitstore can't start:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        return EXIT_MISCONFIGURED
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bitstore",
+        description="A gatekeeper for uploads to an object store: one signed request per declared file.",
+    )
+    parser.add_argument("--version", action="version", version=f"bitstore {version('bitstore-service')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_token(commands)
+    _add_demo(commands)
+    return parser
+
+
+# Each command's module is imported when it runs: `bitstore token` needs no web server.
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from entrypoints.cli.serve import serve  # noqa: PLC0415
+
+    return serve(options.host, options.port, options.workers)
+
+
+def _token(options: argparse.Namespace) -> int:
+    from entrypoints.cli.token import print_token  # noqa: PLC0415
+
+    return print_token(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from entrypoints.cli.demo import demo  # noqa: PLC0415
+
+    return demo(options.folder, options.port, once=options.once)
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = commands.add_parser(
+        "serve", help="run the service", description="Run the service; the settings come from the environment."
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
+    serve.add_argument("--workers", type=_positive, default=1, help="number of processes (default: %(default)s)")
+    serve.set_defaults(run=_serve)
+
+
+def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    token = commands.add_parser(
+        "token", help="mint a development token", description="Mint a permission token, as the auth service would."
+    )
+    token.add_argument("--owner", required=True, help="the user id that the token is for")
+    token.add_argument("--private-key", required=True, type=Path, help="the auth service's private key, a PEM file")
+    token.add_argument("--service", default="rawstore", help="the service that the token is for (default: %(default)s)")
+    token.add_argument("--expires-in", type=_positive, default=3600, metavar="SECONDS", help="default: %(default)s")
+    token.add_argument("--algorithm", help="default: what the key's type suggests")
+    token.set_defaults(run=_token)
+
+
+def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="show the whole round trip on this machine",
+        description="Make keys and a disk store, start the service, and send a small dataset there and back.",
+    )
+    demo.add_argument("--folder", type=Path, help="keep keys and objects here (default: a temporary folder)")
+    demo.add_argument(
+        "--port", type=_port, default=8000, help="port to listen on; 0 picks a free one (default: %(default)s)"
+    )
+    demo.add_argument("--once", action="store_true", help="exit after the round trip: 0 only if every byte came back")
+    demo.set_defaults(run=_demo)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

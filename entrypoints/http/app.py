@@ -1,0 +1,160 @@
+"""The HTTP application, declared as data: routes, error handlers, lifespan."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from application.ports import Probe
+from domain.errors import BitstoreError, Unavailable
+from domain.identity import Principal
+from entrypoints.http import wire
+from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
+from entrypoints.http.store_endpoint import StoreEndpoint
+from entrypoints.settings import ServedSettings
+from entrypoints.wiring import Service
+
+PROBE_TIMEOUT_SECONDS = 5.0
+_PREFLIGHT_SECONDS = 3_600
+_EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "WWW-Authenticate", "Content-Range", "Accept-Ranges"]
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Give the present moment; the only clock of the service."""
+    return datetime.now(UTC)
+
+
+def create_app(service: Service, clock: Clock = utc_now) -> Starlette:
+    """Build the ASGI application of a wired service."""
+    api = _Api(service, clock)
+    root = f"/{service.settings.service_name}"
+    routes: list[BaseRoute] = [
+        Route(f"{root}/authorize", api.authorize, methods=["POST"]),
+        Route(f"{root}/", api.authorize, methods=["POST"]),
+        Route(root, api.authorize, methods=["POST"]),
+        Route(f"{root}/info", api.info, methods=["GET"]),
+        Route(f"{root}/presign", api.presign, methods=["GET"]),
+        Route("/healthz", api.healthz, methods=["GET"]),
+        Route("/readyz", api.readyz, methods=["GET"]),
+        *_store_routes(service, clock),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[_cors(service)],
+        exception_handlers={
+            BitstoreError: handle_bitstore_error,
+            HTTPException: handle_http_exception,
+            Exception: handle_unexpected,
+        },
+        lifespan=_lifespan(service),
+    )
+    app.router.redirect_slashes = False
+    app.state.service_name = service.settings.service_name
+    return app
+
+
+class _Api:
+    """The endpoints: find the principal, read the request, call the use-case, write the answer."""
+
+    def __init__(self, service: Service, clock: Clock) -> None:
+        self._service = service
+        self._clock = clock
+
+    def _principal(self, request: Request, now: datetime) -> Principal:
+        return self._service.verifier.verify(wire.read_token(request), now)
+
+    async def authorize(self, request: Request) -> Response:
+        now = self._clock()
+        principal = self._principal(request, now)
+        body = await wire.read_body(request, self._service.settings.max_body_bytes)
+        signed = self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
+        return _json(wire.render_signed_uploads(signed))
+
+    async def info(self, request: Request) -> Response:
+        principal = self._principal(request, self._clock())
+        description = self._service.describe_store(principal)
+        return _json(wire.render_description(description, self._service.settings.service_name))
+
+    async def presign(self, request: Request) -> Response:
+        now = self._clock()
+        principal = self._principal(request, now)
+        signed = self._service.presign_download(principal, wire.parse_download_request(request), now)
+        return _json(wire.render_signed_download(signed))
+
+    async def healthz(self, _request: Request) -> Response:
+        return _json(b'{"status":"ok"}')
+
+    async def readyz(self, _request: Request) -> Response:
+        problems = [problem for problem in await asyncio.gather(*map(_ask, self._service.store.probes)) if problem]
+        if not problems:
+            return _json(b'{"status":"ready"}')
+        answer = _json(orjson.dumps({"status": "not ready", "problems": problems}), status=503)
+        answer.headers["Retry-After"] = "5"
+        return answer
+
+
+async def _ask(probe: Probe) -> str | None:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            await probe.check()
+    except Unavailable as error:
+        return error.message
+    except TimeoutError:
+        return f"no answer within {PROBE_TIMEOUT_SECONDS:.0f} seconds"
+    return None
+
+
+def _json(body: bytes, *, status: int = 200) -> Response:
+    # Signed requests and descriptions are for one user, now: no cache may keep them.
+    return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
+    store = service.store
+    settings = service.settings.store
+    if store.objects is None or not isinstance(settings, ServedSettings):
+        return []
+    endpoint = StoreEndpoint(
+        address=settings.public,
+        region=settings.region,
+        credentials=settings.credentials,
+        writer=store.objects,
+        reader=store.objects,
+        max_bytes=service.settings.batch.files.max_bytes,
+        clock=clock,
+    )
+    return [Mount("/store", app=endpoint)]
+
+
+def _cors(service: Service) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=service.settings.cors_origins,
+        allow_methods=["GET", "HEAD", "POST", "PUT"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED_HEADERS,
+        max_age=_PREFLIGHT_SECONDS,
+    )
+
+
+def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for startable in service.store.startables:
+                stack.push_async_callback(startable.stop)
+                await startable.start()
+            yield
+
+    return lifespan

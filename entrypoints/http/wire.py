@@ -1,0 +1,220 @@
+"""The wire format: what HTTP requests say, and what their answers look like."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from application.authorize_uploads import UploadRequest
+from application.describe_store import StoreDescription
+from application.presign_download import DownloadRequest
+from domain import strict_json
+from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticated
+from domain.files import FileName
+from domain.keys import Owner
+from domain.uploads import Guarantee, PostForm, SignedDownload, SignedUpload, UploadMethod, UploadWishes
+
+BODY_TIMEOUT_SECONDS = 30.0
+_MAX_EXPIRY_DIGITS = 9
+
+
+def read_token(request: Request) -> str:
+    """Find the one token that a request shows: `Auth-Token`, `Authorization: Bearer` or `?jwt=`.
+
+    Raises `Unauthenticated` for none, or for several that differ: a bad one is never rescued by a good one.
+    """
+    headers = request.headers
+    shown = {*headers.getlist("auth-token"), *query_values(request, "jwt")}
+    for value in headers.getlist("authorization"):
+        scheme, _, credentials = value.partition(" ")
+        if scheme.lower() == "bearer":
+            shown.add(credentials.strip())
+    if not shown:
+        raise Unauthenticated(ErrorCode.TOKEN_MISSING, "a permission token is needed, in the header Auth-Token")
+    if len(shown) > 1:
+        raise Unauthenticated(ErrorCode.TOKEN_INVALID, "the request shows more than one token")
+    return shown.pop()
+
+
+def query_values(request: Request, name: str) -> Sequence[str]:
+    """Give the values of a query parameter, percent-decoded once; `+` stays `+`, as in a path.
+
+    Raises `InvalidInput` where a value is not UTF-8.
+    """
+    values = []
+    for pair in request.scope["query_string"].decode("latin-1").split("&"):
+        key, _, value = pair.partition("=")
+        if key == name:
+            try:
+                values.append(unquote(value, errors="strict"))
+            except UnicodeDecodeError as error:
+                raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} is not UTF-8", field=name) from error
+    return values
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read a whole body of at most `max_bytes`; it may come in chunks, but not compressed and not forever.
+
+    Raises `BitstoreError`: `body_too_large`, `body_timeout`, `unsupported_media_type`.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise BitstoreError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted")
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise BitstoreError(ErrorCode.BODY_TIMEOUT, "the body took too long to arrive") from error
+    except ClientDisconnect as error:
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, "the body did not arrive whole") from error
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> BitstoreError:
+    return BitstoreError(ErrorCode.BODY_TOO_LARGE, f"the body is over the limit of {max_bytes} bytes")
+
+
+def parse_upload_request(body: bytes) -> UploadRequest:
+    """Read the body of /authorize. Raises `InvalidInput`; what it says of each file is not looked at here."""
+    try:
+        members = strict_json.loads(body)
+    except strict_json.NotStrictJson as error:
+        raise InvalidInput(ErrorCode.INVALID_JSON, f"the body is not strict JSON: {error}") from error
+    if not isinstance(members, dict):
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, "the body must be a JSON object with metadata and filedata")
+    wishes = UploadWishes(
+        accept=_accepted(members),
+        overwrite=_flag(members, "overwrite", default=True),
+        require=_required(members),
+    )
+    return UploadRequest(_object(members, "metadata"), _object(members, "filedata"), wishes)
+
+
+def _object(members: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = members.get(name)
+    if not isinstance(value, dict):
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be an object", field=name)
+    return value
+
+
+def _flag(members: Mapping[str, object], name: str, *, default: bool) -> bool:
+    value = members.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be true or false", field=name)
+    return value
+
+
+def _names(members: Mapping[str, object], name: str) -> Sequence[str] | None:
+    value = members.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be a list of strings", field=name)
+    return value
+
+
+def _accepted(members: Mapping[str, object]) -> frozenset[UploadMethod] | None:
+    names = _names(members, "accept")
+    # Methods that this service doesn't know are no fault of a client that could send them.
+    return None if names is None else frozenset(method for method in UploadMethod if method in names)
+
+
+def _required(members: Mapping[str, object]) -> frozenset[Guarantee]:
+    names = _names(members, "require") or ()
+    unknown = sorted(set(names) - set(Guarantee))
+    if unknown:
+        known = ", ".join(Guarantee)
+        raise InvalidInput(
+            ErrorCode.INVALID_REQUEST, f"require has the unknown {unknown[0]!r}; it knows {known}", field="require"
+        )
+    return frozenset(Guarantee(name) for name in names)
+
+
+def parse_download_request(request: Request) -> DownloadRequest:
+    """Read the query of /presign. Raises `InvalidInput`."""
+    url, ownerid = _single(request, "url"), _single(request, "ownerid")
+    filename, expires_in = _single(request, "filename"), _single(request, "expires_in")
+    if url is None or ownerid is None:
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, "the query parameters url and ownerid are needed")
+    return DownloadRequest(
+        url=url,
+        owner=Owner(ownerid),
+        filename=None if filename is None else FileName(filename),
+        lifetime=None if expires_in is None else _seconds(expires_in),
+    )
+
+
+def _single(request: Request, name: str) -> str | None:
+    values = query_values(request, name)
+    if len(values) > 1:
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} is given more than once", field=name)
+    return values[0] if values else None
+
+
+def _seconds(text: str) -> timedelta:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_EXPIRY_DIGITS):
+        raise InvalidInput(ErrorCode.INVALID_EXPIRY, "expires_in must be a whole number of seconds", field="expires_in")
+    return timedelta(seconds=int(text))
+
+
+def iso_time(moment: datetime) -> str:
+    """Write a moment as ISO 8601 has it, in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def render_signed_uploads(signed: Iterable[SignedUpload]) -> bytes:
+    """Write the answer of /authorize: the files by declared path, under both spellings that clients read."""
+    files = orjson.dumps({str(one.upload.file.path): _signed_upload(one) for one in signed})
+    return b'{"fileData":' + files + b',"filedata":' + files + b"}"
+
+
+def _signed_upload(signed: SignedUpload) -> dict[str, object]:
+    file, request = signed.upload.file, signed.request
+    answer: dict[str, object] = {
+        "name": file.name,
+        "type": file.media_type,
+        "length": file.length,
+        "upload_method": signed.method,
+        "upload_url": request.url,
+        "object_url": signed.object_url,
+        "exists": None,
+        "expires_at": iso_time(signed.expires_at),
+    }
+    if file.md5 is not None:
+        answer["md5-hash"] = file.md5
+    if file.sha256 is not None:
+        answer["sha256-hash"] = file.sha256
+    if isinstance(request, PostForm):
+        answer["upload_query"] = request.fields
+    else:
+        answer["upload_headers"] = request.headers
+    return answer
+
+
+def render_signed_download(signed: SignedDownload) -> bytes:
+    """Write the answer of /presign."""
+    return orjson.dumps({"url": signed.url, "expires_at": iso_time(signed.expires_at)})
+
+
+def render_description(description: StoreDescription, service_name: str) -> bytes:
+    """Write the answer of /info."""
+    capabilities, rules = description.capabilities, description.rules
+    store = {
+        "methods": {method: {"enforced": sorted(names)} for method, names in capabilities.methods.items()},
+        "key_pattern": rules.pattern.template,
+        "max_files": rules.max_files,
+        "max_file_bytes": min(rules.files.max_bytes, capabilities.max_request_bytes),
+        "digest_required": rules.files.require_digest,
+        "upload_expires_seconds": int(description.lifetime.total_seconds()),
+    }
+    return orjson.dumps({"prefixes": list(description.prefixes), "service": service_name, "store": store})

@@ -1,0 +1,356 @@
+"""The settings, read from the environment once, at start. All that is wrong with them is said at once."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from adapters.stores.addresses import Addressing, BucketAddress, is_ip_address
+from adapters.stores.flavours import EMBEDDED, FLAVOURS, MAX_REQUEST_BYTES, Flavour
+from adapters.stores.signing import PRIVATE_ACL, PUBLIC_ACL
+from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials
+from adapters.tokens.jwt import ALGORITHMS, VerificationKey, load_key
+from domain.batches import BatchRules
+from domain.errors import Misconfigured
+from domain.files import FileRules
+from domain.identity import TokenRules
+from domain.patterns import DEFAULT_PATTERN, KeyPattern
+from domain.uploads import UploadMethod
+from entrypoints.environment import EnvironmentReader
+
+RESERVED_NAMES = ("healthz", "readyz", "metrics", "store")
+"""Paths at the root that are not the service's own."""
+
+DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
+DEFAULT_REGION = "us-east-1"
+AUTO_ACL = "auto"
+NO_ACL = "none"
+
+# Amazon S3 User Guide, "Access control list (ACL) overview", canned ACLs.
+_CANNED_ACLS = (
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+)
+_SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_VIRTUAL_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*[a-z0-9]")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# RFC 1123, section 2.1. The AWS SDK reaches no others: none with an underscore, for one.
+_HOST_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
+_REGION = re.compile(r"[A-Za-z0-9_-]+")
+_CREDENTIAL = re.compile(r"[!-~]+")
+_AWS_REGION = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$")
+# What Kubernetes puts into the environment for services whose names start with "storage".
+_INJECTED = re.compile(r"STORAGE_(?:\w+_)?(?:PORT(?:_\w+)?|SERVICE_\w+)")
+
+_S3_ONLY = ("STORAGE_HOSTNAME", "STORAGE_PUBLIC_URL", "STORAGE_FLAVOUR", "STORAGE_ADDRESSING")
+_DISK_ONLY = ("STORAGE_DISK_ROOT",)
+_STORAGE_NAMES = frozenset(
+    {
+        "STORAGE_BACKEND",
+        "STORAGE_ACCESS_KEY_ID",
+        "STORAGE_SECRET_ACCESS_KEY",
+        "STORAGE_BUCKET_NAME",
+        "STORAGE_REGION",
+        "STORAGE_ACL",
+        "STORAGE_PATH_PATTERN",
+        "STORAGE_UPLOAD_METHOD",
+        *_S3_ONLY,
+        *_DISK_ONLY,
+    }
+)
+
+
+class Backend(StrEnum):
+    """The kinds of store that can be chosen."""
+
+    S3 = "s3"
+    DISK = "disk"
+    MEMORY = "memory"
+
+
+@frozen
+class S3Settings:
+    """An S3 or S3-compatible store. `credentials` is None where the AWS SDK's own chain is to find them.
+
+    `internal` is the bucket as this service reaches it, `public` as clients do. `acl` may be `auto` or `none`.
+    """
+
+    internal: BucketAddress
+    public: BucketAddress
+    region: str
+    flavour: Flavour
+    acl: str
+    credentials: Credentials | None
+
+
+@frozen
+class ServedSettings:
+    """A store whose bytes this service keeps: on disk below `root`, or in memory where `root` is None."""
+
+    public: BucketAddress
+    region: str
+    acl: str
+    credentials: Credentials
+    root: Path | None
+
+
+@frozen
+class Settings:
+    """Everything that the environment decides. Lifetimes are those of signed requests."""
+
+    service_name: str
+    token_key: VerificationKey = field(repr=False)
+    token_rules: TokenRules
+    store: S3Settings | ServedSettings
+    batch: BatchRules
+    upload_lifetime: timedelta
+    download_lifetime: timedelta
+    preferred_method: UploadMethod | None
+    max_body_bytes: int
+    cors_origins: Sequence[str]
+    log_format: str
+    effective: Mapping[str, str]
+    """What each setting is, fit to be shown, by the name of its variable."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the environment. Raises `Misconfigured` with one line for each thing that is wrong."""
+        reader = EnvironmentReader(environ)
+        _refuse_unknown_names(reader)
+        service_name = _service_name(reader)
+        token_rules = _token_rules(reader, service_name)
+        token_key = _token_key(reader)
+        store = _store(reader)
+        settings = _rest(reader, service_name, token_rules, token_key, store)
+        if reader.problems or settings is None:
+            raise Misconfigured(reader.problems)
+        return settings
+
+
+def _rest(
+    reader: EnvironmentReader,
+    service_name: str,
+    token_rules: TokenRules,
+    token_key: VerificationKey | None,
+    store: S3Settings | ServedSettings | None,
+) -> Settings | None:
+    pattern_text = reader.text("STORAGE_PATH_PATTERN", DEFAULT_PATTERN)
+    pattern = reader.parsed("STORAGE_PATH_PATTERN", KeyPattern.parse, pattern_text)
+    rules = FileRules(
+        max_bytes=reader.integer("MAX_FILE_BYTES", MAX_REQUEST_BYTES, low=1, high=MAX_REQUEST_BYTES),
+        require_digest=reader.flag("REQUIRE_DIGEST", default=True),
+    )
+    max_files = reader.integer("MAX_FILES", 10_000, low=1, high=1_000_000)
+    lifetimes = [
+        timedelta(seconds=reader.integer(name, default, low=1, high=MAX_PRESIGNED_SECONDS))
+        for name, default in (("UPLOAD_EXPIRES_SECONDS", 3_600), ("DOWNLOAD_EXPIRES_SECONDS", 86_400))
+    ]
+    method = _preferred_method(reader, store)
+    max_body_bytes = reader.integer("MAX_BODY_BYTES", 8 * 1024**2, low=1_024, high=1024**3)
+    cors_origins = reader.items("CORS_ALLOW_ORIGINS", "*")
+    log_format = reader.choice("LOG_FORMAT", ("console", "json"), "console") or "console"
+    if pattern is None or token_key is None or store is None:
+        return None
+    return Settings(
+        service_name=service_name,
+        token_key=token_key,
+        token_rules=token_rules,
+        store=store,
+        batch=BatchRules(pattern, rules, max_files),
+        upload_lifetime=lifetimes[0],
+        download_lifetime=lifetimes[1],
+        preferred_method=method,
+        max_body_bytes=max_body_bytes,
+        cors_origins=cors_origins,
+        log_format=log_format,
+        effective=reader.effective,
+    )
+
+
+def _refuse_unknown_names(reader: EnvironmentReader) -> None:
+    for name in sorted(reader.environ):
+        if name.startswith("STORAGE_") and name not in _STORAGE_NAMES and not _INJECTED.fullmatch(name):
+            # What they all start with would make them all look alike.
+            known = {setting.removeprefix("STORAGE_"): setting for setting in _STORAGE_NAMES}
+            near = difflib.get_close_matches(name.removeprefix("STORAGE_"), known, 1)
+            reader.fault(f"{name} is not a setting{f'; did you mean {known[near[0]]}?' if near else ''}")
+
+
+def _service_name(reader: EnvironmentReader) -> str:
+    name = reader.text("SERVICE_NAME") or reader.text("DATAHUB_SERVICE_NAME", "rawstore") or ""
+    reader.effective["SERVICE_NAME"] = reader.effective.pop("DATAHUB_SERVICE_NAME", name)
+    if not _SERVICE_NAME.fullmatch(name) or name in RESERVED_NAMES:
+        reader.fault(f"SERVICE_NAME must be one plain URL segment, and none of {', '.join(RESERVED_NAMES)}: {name!r}")
+    return name
+
+
+def _token_rules(reader: EnvironmentReader, service_name: str) -> TokenRules:
+    return TokenRules(
+        service=service_name,
+        leeway=timedelta(seconds=reader.integer("TOKEN_LEEWAY_SECONDS", 30, low=0, high=600)),
+        max_lifetime=timedelta(seconds=reader.integer("TOKEN_MAX_LIFETIME_SECONDS", 86_400, low=1, high=10**9)),
+        require_expiry=reader.flag("REQUIRE_TOKEN_EXPIRY", default=True),
+        audience=reader.text("TOKEN_AUDIENCE", unset="not checked"),
+        issuer=reader.text("TOKEN_ISSUER", unset="not checked"),
+    )
+
+
+def _token_key(reader: EnvironmentReader) -> VerificationKey | None:
+    algorithms = reader.choices("TOKEN_ALGORITHMS", ALGORITHMS, "RS256")
+    text = reader.required("DATAHUB_PUBLIC_KEY", "the public key of the auth service, as PEM text or a file's path")
+    key = reader.parsed("DATAHUB_PUBLIC_KEY", lambda text: load_key(_pem(text), algorithms), text)
+    if key is not None:
+        reader.effective["DATAHUB_PUBLIC_KEY"] = f"a public key for {key.algorithm}"
+    return key
+
+
+def _pem(text: str) -> str:
+    """Take PEM text, PEM text whose line ends are written as backslash and n, or the path of a file with PEM text."""
+    if "-----BEGIN" in text:
+        return text.replace("\\n", "\n")
+    try:
+        return Path(text).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise ValueError("it is neither PEM text nor the path of a readable file with PEM text") from error
+
+
+def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | None:
+    implied = (
+        Backend.DISK
+        if not reader.environ.get("STORAGE_HOSTNAME") and reader.environ.get("STORAGE_DISK_ROOT")
+        else Backend.S3
+    )
+    backend = Backend(reader.choice("STORAGE_BACKEND", tuple(Backend), implied) or implied)
+    for name in (
+        _DISK_ONLY if backend is Backend.S3 else (*_S3_ONLY, *(_DISK_ONLY if backend is Backend.MEMORY else ()))
+    ):
+        if reader.environ.get(name):
+            reader.fault(f"{name} means nothing to the backend {backend}")
+    bucket = reader.required("STORAGE_BUCKET_NAME", "the bucket that files go to")
+    if bucket and not _BUCKET_NAME.fullmatch(bucket):
+        reader.fault(f"STORAGE_BUCKET_NAME is not the name of a bucket: {bucket!r}")
+    credentials = _credentials(reader, optional=backend is Backend.S3)
+    public_url = reader.parsed("PUBLIC_URL", _url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
+    if backend is Backend.S3:
+        return _s3_store(reader, bucket, credentials)
+    return _served_store(reader, bucket, credentials, backend, public_url)
+
+
+def _credentials(reader: EnvironmentReader, *, optional: bool) -> Credentials | None:
+    key_id = reader.text("STORAGE_ACCESS_KEY_ID", unset="the AWS SDK's own chain")
+    secret = reader.text("STORAGE_SECRET_ACCESS_KEY", secret=True, unset="the AWS SDK's own chain")
+    for name, value in (("STORAGE_ACCESS_KEY_ID", key_id), ("STORAGE_SECRET_ACCESS_KEY", secret)):
+        if value and not _CREDENTIAL.fullmatch(value):
+            reader.fault(f"{name} has white space or a character that no key has")
+    if key_id and secret:
+        return Credentials(key_id, secret)
+    if key_id or secret or not optional:
+        reader.fault("STORAGE_ACCESS_KEY_ID and STORAGE_SECRET_ACCESS_KEY must both be given")
+    return None
+
+
+def _s3_store(reader: EnvironmentReader, bucket: str, credentials: Credentials | None) -> S3Settings | None:
+    hostname = reader.required("STORAGE_HOSTNAME", "the object store's host, host:port or URL")
+    origin = reader.parsed("STORAGE_HOSTNAME", _origin, hostname)
+    public_origin = reader.parsed(
+        "STORAGE_PUBLIC_URL", _origin, reader.text("STORAGE_PUBLIC_URL", unset="as STORAGE_HOSTNAME")
+    )
+    flavour = FLAVOURS[reader.choice("STORAGE_FLAVOUR", tuple(FLAVOURS), "aws") or "aws"]
+    addressing = Addressing(reader.choice("STORAGE_ADDRESSING", tuple(Addressing), "path") or "path")
+    acl = reader.choice("STORAGE_ACL", (AUTO_ACL, NO_ACL, *_CANNED_ACLS), AUTO_ACL) or AUTO_ACL
+    if acl in _CANNED_ACLS and not flavour.has_acl:
+        reader.fault(f"STORAGE_ACL: a store of the flavour {flavour.name} has no ACLs; use none")
+    region = _region(reader, origin)
+    if origin is None:
+        return None
+    hosts = [urlsplit(url).hostname or "" for url in (origin, public_origin) if url]
+    if addressing is Addressing.VIRTUAL and any(map(is_ip_address, hosts)):
+        reader.fault("STORAGE_ADDRESSING: an IP address can't be addressed in virtual-host style; use path")
+    if addressing is Addressing.VIRTUAL and bucket and not _VIRTUAL_BUCKET_NAME.fullmatch(bucket):
+        reader.fault(f"STORAGE_ADDRESSING: the bucket {bucket!r} can't be part of a host's name; use path")
+    internal = BucketAddress(origin, bucket, addressing)
+    return S3Settings(
+        internal=internal,
+        public=BucketAddress(public_origin or origin, bucket, addressing),
+        region=region,
+        flavour=flavour,
+        acl=acl,
+        credentials=credentials,
+    )
+
+
+def _region(reader: EnvironmentReader, origin: str | None) -> str:
+    named = _AWS_REGION.search(urlsplit(origin or "").hostname or "")
+    default = named[1] if named else DEFAULT_REGION
+    region = reader.text("STORAGE_REGION", default) or default
+    if named and region != named[1]:
+        reader.fault(f"STORAGE_REGION is {region}, but STORAGE_HOSTNAME is in {named[1]}")
+    return _checked_region(reader, region)
+
+
+def _checked_region(reader: EnvironmentReader, region: str) -> str:
+    if not _REGION.fullmatch(region):
+        reader.fault(f"STORAGE_REGION is not the name of a region: {region!r}")
+    return region
+
+
+def _served_store(
+    reader: EnvironmentReader,
+    bucket: str,
+    credentials: Credentials | None,
+    backend: Backend,
+    public_url: str | None,
+) -> ServedSettings | None:
+    why = "the folder in which the objects are kept"
+    root = Path(reader.required("STORAGE_DISK_ROOT", why)) if backend is Backend.DISK else None
+    acl = reader.choice("STORAGE_ACL", (AUTO_ACL, PUBLIC_ACL, PRIVATE_ACL), AUTO_ACL)
+    region = _checked_region(reader, reader.text("STORAGE_REGION", DEFAULT_REGION) or DEFAULT_REGION)
+    if credentials is None or public_url is None:
+        return None
+    parts = urlsplit(public_url)
+    address = BucketAddress(public_url, bucket, Addressing.PATH, f"{parts.path.rstrip('/')}/store")
+    return ServedSettings(address, region, PUBLIC_ACL if acl in (AUTO_ACL, None) else PRIVATE_ACL, credentials, root)
+
+
+def _preferred_method(reader: EnvironmentReader, store: S3Settings | ServedSettings | None) -> UploadMethod | None:
+    name = reader.choice("STORAGE_UPLOAD_METHOD", tuple(UploadMethod), None, unset="POST where the store has it")
+    method = None if name is None else UploadMethod(name)
+    flavour = store.flavour if isinstance(store, S3Settings) else EMBEDDED
+    if method is not None and store is not None and method not in flavour.methods:
+        reader.fault(f"STORAGE_UPLOAD_METHOD: a store of the flavour {flavour.name} doesn't take {method}")
+    return method
+
+
+def _url(text: str) -> str:
+    """Check an http(s) URL of a host and perhaps a path, and nothing else; without a scheme it is https."""
+    url = text if "://" in text else f"https://{text}"
+    if "@" in url:  # whatever stands before it may be a password, so it is not repeated
+        raise ValueError("a URL with a user name or a password is not accepted")
+    parts = urlsplit(url)
+    bare = not (parts.query or parts.fragment or "?" in url or "#" in url or " " in url)
+    plain = url.isascii() and url.isprintable() and _is_host(parts.hostname or "") and parts.port != 0
+    if parts.scheme not in ("http", "https") or not bare or not plain:
+        raise ValueError(f"{text!r} is not a host, host:port or http(s) URL")
+    return url.rstrip("/")
+
+
+def _is_host(name: str) -> bool:
+    return _HOST_NAME.fullmatch(name) is not None or is_ip_address(name)
+
+
+def _origin(text: str) -> str:
+    url = _url(text)
+    if urlsplit(url).path:
+        raise ValueError(f"{text!r} has a path; object stores are addressed at the root of their host")
+    return url

@@ -1,0 +1,1 @@
+"""Real object stores, started and stopped by the tests that need them."""

@@ -1,0 +1,21 @@
+"""The running stores as fixtures: each started by the first test that asks for it, once per worker of pytest-xdist."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stores.servers import RunningStore, start_ministack, start_seaweedfs
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """SeaweedFS, with an empty bucket that all tests of the session share: use keys of your own."""
+    with start_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """MiniStack, with an empty bucket that all tests of the session share: use keys of your own."""
+    with start_ministack(tmp_path_factory.mktemp("ministack")) as store:
+        yield store
