@@ -41,7 +41,7 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test lint format lock clean
+.PHONY: help install install-test demo test test-all lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,8 +53,15 @@ install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) ## Add what it takes to t
 demo: install ## Start the service on a disk store and send a dataset through it (ARGS=--once: then stop)
 	$(BIN)/bitstore demo $(ARGS)
 
-test: lint ## Lint, check types and run all tests (ARGS go to pytest)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+# One worker per core of a small machine; tests that share a server stay together.
+PARALLEL := -n 2 --dist loadgroup
+
+test: lint ## Lint, check types and run all tests but those that need Debian packages (ARGS go to pytest)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not debian' $(ARGS)
+
+test-all: lint ## The same with Ceph, from Debian packages: says which to install
+	@$(BIN)/python -m tests.debian
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: install-test ## Lint, check the format and the types
 	$(BIN)/ruff check .

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from attrs import frozen
 
-from application.ports import UploadSigner
+from application.ports import ObjectInspector, UploadSigner
 from domain.batches import BatchRules, plan_uploads
 from domain.identity import Principal
+from domain.inspection import Status, compare
+from domain.keys import RelativePath
 from domain.uploads import SignedUpload, UploadMethod, UploadTerms, UploadWishes
 
 
@@ -21,19 +23,46 @@ class UploadRequest:
 
 
 @frozen
+class AuthorizedUploads:
+    """The signed requests, in the order of the declarations, and which of the files are there already.
+
+    `exists` is best effort: a path that it doesn't have could not be asked about in time.
+    """
+
+    signed: Sequence[SignedUpload]
+    exists: Mapping[RelativePath, bool]
+
+
+@frozen
 class AuthorizeUploads:
-    """The use-case. `preferred_method` is the operator's choice, where a client leaves it open."""
+    """The use-case. `preferred_method` is the operator's choice, where a client leaves it open.
+
+    With an `inspector` the store is asked which files it has, for as long as `patience`; signing never waits for it.
+    """
 
     signer: UploadSigner
     rules: BatchRules
     lifetime: timedelta
     preferred_method: UploadMethod | None = None
+    inspector: ObjectInspector | None = None
+    patience: timedelta = timedelta(seconds=2)
 
-    def __call__(self, principal: Principal, request: UploadRequest, now: datetime) -> Sequence[SignedUpload]:
+    async def __call__(self, principal: Principal, request: UploadRequest, now: datetime) -> AuthorizedUploads:
         """Sign every declared file, in order, or none.
 
         Raises what `plan_uploads`, `UploadWishes.choose_method` and `UploadSigner.sign_uploads` raise.
         """
         uploads = plan_uploads(principal, request.metadata, request.filedata, self.rules)
         method = request.wishes.choose_method(self.signer.capabilities, self.preferred_method)
-        return self.signer.sign_uploads(uploads, UploadTerms(method, self.lifetime, request.wishes.overwrite), now)
+        signed = self.signer.sign_uploads(uploads, UploadTerms(method, self.lifetime, request.wishes.overwrite), now)
+        return AuthorizedUploads(signed, await self._existing(signed, now))
+
+    async def _existing(self, signed: Sequence[SignedUpload], now: datetime) -> Mapping[RelativePath, bool]:
+        if self.inspector is None:
+            return {}
+        uploads = [one.upload for one in signed]
+        # A store that is slow or down doesn't stop signing, so its failure is not ours.
+        found = (await self.inspector.inspect(uploads, now, self.patience)).found
+        known = [upload for upload in uploads if upload.key in found]
+        statuses = ((upload.file.path, compare(upload.file, found[upload.key])) for upload in known)
+        return {path: status is Status.STORED for path, status in statuses if status is not Status.UNKNOWN}

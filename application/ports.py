@@ -13,8 +13,10 @@ from typing import Protocol
 
 from attrs import frozen
 
+from domain.errors import Unavailable
 from domain.files import Md5, Sha256
 from domain.identity import Principal
+from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
 
@@ -25,7 +27,20 @@ class TokenVerifier(Protocol):
     def verify(self, token: str, now: datetime) -> Principal:
         """Check the signature with a key and an algorithm of our choosing, then the claims, at `now`.
 
-        Whatever the text is, raises only `Unauthenticated`; or `Unavailable` when no key has been loaded yet.
+        Whatever the text is, raises only `Unauthenticated` (`UnknownKey` where fetching the keys again could help), or
+        `Unavailable` when no key has been loaded yet.
+        """
+
+
+class KeyRefresher(Protocol):
+    """Fetches the keys that tokens are verified with, where they come over a network."""
+
+    async def refresh(self) -> bool:
+        """Fetch the keys again, and say whether they were fetched after this call began.
+
+        However often it is called, there is at most one fetch at a time, and one per cooldown: a call while one is
+        under way waits for it, and a call within the cooldown returns False at once. A fetch that fails changes
+        nothing. Takes a bounded time. Never raises.
         """
 
 
@@ -80,6 +95,31 @@ class DownloadSigner(Protocol):
         """
 
 
+@frozen
+class Inspection:
+    """What a store said of some keys: None where it has no object. Keys that it did not tell about are left out.
+
+    `failure` says why, if it didn't answer as it should, or not in time.
+    """
+
+    found: Mapping[ObjectKey, FoundObject | None]
+    failure: Unavailable | None = None
+
+
+class ObjectInspector(Protocol):
+    """Tells what the store holds, without trusting the client."""
+
+    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:
+        """Look at exactly the keys of `uploads`, for at most `patience`. Never raises.
+
+        - An object whose key only starts like a wanted one is never taken for it.
+        - A digest is given only if it is one of the object's whole bytes.
+        - Before an object of the declared length is said to have other digests than the declared, or none that can be
+          compared, the store is asked in the most exact way that it has.
+        - What was learnt before a failure, or before time was over, is given.
+        """
+
+
 class Startable(Protocol):
     """Something that has work to do between the start of the service and its end."""
 
@@ -117,6 +157,11 @@ class ObjectInfo:
     def etag(self) -> str:
         """The entity tag as S3 makes it for single-request uploads: the MD5 in hexadecimal, in quotes."""
         return f'"{self.md5.hex}"'
+
+    @property
+    def found(self) -> FoundObject:
+        """What `inspect` tells of it."""
+        return FoundObject(self.length, self.md5, self.sha256)
 
 
 @frozen

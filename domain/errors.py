@@ -4,6 +4,7 @@
     ├── InvalidInput            what the client sent can't be accepted
     │   └── InvalidBatch        some of its files can't; `problems` lists every one
     ├── Unauthenticated         no token, or one that proves nothing
+    │   └── UnknownKey          as far as we know our keys
     ├── AccessDenied            a valid token that doesn't allow this
     ├── Unavailable             something we depend on is down; trying again later may help
     └── Misconfigured           the operator's settings contradict themselves or the store
@@ -106,6 +107,10 @@ class InvalidBatch(InvalidInput):
 
 class Unauthenticated(BitstoreError):
     """No token was shown, or what was shown proves nothing: signature, time, format or service."""
+
+
+class UnknownKey(Unauthenticated):
+    """None of the keys that we know has signed this token; keys that were fetched again just now might have."""
 
 
 class AccessDenied(BitstoreError):

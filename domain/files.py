@@ -20,6 +20,8 @@ _HEX = re.compile(r"[0-9A-Fa-f]+")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's name
 _QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
 _MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))*")
+_PLAIN_TYPE = re.compile(rf"(?=.{{3,255}}\Z){_TOKEN}/{_TOKEN}")
+_PLAIN_NAME = re.compile(rf"[ -~]{{0,{MAX_NAME_BYTES}}}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 # The tables of the Python version alone, so that a type doesn't depend on what the machine has installed.
@@ -74,6 +76,7 @@ class Md5(_Digest):
     __slots__ = ()
     code = ErrorCode.INVALID_MD5
     noun = "md5"
+    plain = _MD5_BASE64
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -87,6 +90,7 @@ class Sha256(_Digest):
     __slots__ = ()
     code = ErrorCode.INVALID_SHA256
     noun = "sha256"
+    plain = _SHA256_BASE64
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -103,6 +107,7 @@ class MediaType(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_TYPE
     noun = "type"
+    plain = _PLAIN_TYPE
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -123,6 +128,7 @@ class FileName(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_NAME
     noun = "name"
+    plain = _PLAIN_NAME
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -161,7 +167,7 @@ class DeclaredFile:
         Unknown members are ignored; members that are None count as absent. Raises `InvalidInput`.
         """
         relative_path = RelativePath(path)
-        if not isinstance(declaration, Mapping):
+        if type(declaration) is not dict and not isinstance(declaration, Mapping):
             raise InvalidInput(
                 ErrorCode.INVALID_FILE, "a file is declared as an object with length, md5, type and name"
             )

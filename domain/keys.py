@@ -25,9 +25,9 @@ _FORBIDDEN_CHARACTER = re.compile(
 )
 _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 
-# Most paths are made of plain segments that can break no rule but the total length: one match answers for them.
+# Most paths are made of plain segments that can break no rule: one match answers for them.
 _PLAIN_SEGMENT = r"[A-Za-z0-9_-](?:[A-Za-z0-9._ -]{0,253}[A-Za-z0-9_-])?"
-_PLAIN_PATH = re.compile(rf"{_PLAIN_SEGMENT}(?:/{_PLAIN_SEGMENT}){{0,511}}")
+_PLAIN_PATH = re.compile(rf"(?=.{{1,{MAX_KEY_BYTES}}}\Z){_PLAIN_SEGMENT}(?:/{_PLAIN_SEGMENT})*+")
 
 
 def _fault_in_text(text: str) -> str | None:
@@ -56,8 +56,6 @@ def _fault_in_segment(segment: str) -> str | None:
 
 
 def _fault_in_path(path: str) -> str | None:
-    if len(path) <= MAX_KEY_BYTES and _PLAIN_PATH.fullmatch(path):
-        return None
     if not path:
         return "is empty"
     fault = _fault_in_text(path)
@@ -108,6 +106,7 @@ class RelativePath(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_PATH
     noun = "the path"
+    plain = _PLAIN_PATH
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -137,6 +136,7 @@ class ObjectKey(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_KEY
     noun = "the key"
+    plain = _PLAIN_PATH
 
     @staticmethod
     def fault(value: str) -> str | None:

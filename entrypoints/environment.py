@@ -1,16 +1,22 @@
 """Reading typed values from an environment, while collecting everything that is wrong with them."""
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from attrs import define, field
 
+from adapters.stores.addresses import is_ip_address
 from domain.errors import Misconfigured
 
 T = TypeVar("T")
 
 _MAX_DIGITS = 20
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# RFC 1123, section 2.1. The AWS SDK reaches no others: none with an underscore, for one.
+_HOST_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -96,3 +102,34 @@ class EnvironmentReader:
         except ValueError as error:
             self.fault(f"{name}: {error}")
         return None
+
+
+def service_url(text: str) -> str:
+    """Read the http(s) URL of a host and perhaps a path, and nothing else; without a scheme it is https.
+
+    The URL doesn't end in "/". Raises ValueError.
+    """
+    url = _http_url(text)
+    if "?" in url:
+        raise ValueError("a URL with a query is not accepted")
+    return url.rstrip("/")
+
+
+def document_url(text: str) -> str:
+    """Read the http(s) URL of one document, which may have a query; without a scheme it is https. Raises ValueError."""
+    return _http_url(text)
+
+
+def _http_url(text: str) -> str:
+    url = text if "://" in text else f"https://{text}"
+    if "@" in url:  # whatever stands before it may be a password, so it is not repeated
+        raise ValueError("a URL with a user name or a password is not accepted")
+    parts = urlsplit(url)
+    plain = url.isascii() and url.isprintable() and not {" ", "#"} & set(url)
+    if parts.scheme not in ("http", "https") or not plain or not _is_host(parts.hostname or "") or parts.port == 0:
+        raise ValueError(f"{text.partition('?')[0]!r} is not a host, host:port or http(s) URL")
+    return url
+
+
+def _is_host(name: str) -> bool:
+    return _HOST_NAME.fullmatch(name) is not None or is_ip_address(name)

@@ -14,14 +14,16 @@ from adapters.stores.addresses import Addressing, BucketAddress, is_ip_address
 from adapters.stores.flavours import EMBEDDED, FLAVOURS, MAX_REQUEST_BYTES, Flavour
 from adapters.stores.signing import PRIVATE_ACL, PUBLIC_ACL
 from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials
-from adapters.tokens.jwt import ALGORITHMS, VerificationKey, load_key
+from adapters.tokens.jwt import VerificationKey
+from adapters.tokens.key_sources import KeyServer
 from domain.batches import BatchRules
 from domain.errors import Misconfigured
 from domain.files import FileRules
 from domain.identity import TokenRules
 from domain.patterns import DEFAULT_PATTERN, KeyPattern
 from domain.uploads import UploadMethod
-from entrypoints.environment import EnvironmentReader
+from entrypoints.environment import EnvironmentReader, service_url
+from entrypoints.token_settings import token_keys, token_rules
 
 RESERVED_NAMES = ("healthz", "readyz", "metrics", "store")
 """Paths at the root that are not the service's own."""
@@ -44,9 +46,6 @@ _CANNED_ACLS = (
 _SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _VIRTUAL_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*[a-z0-9]")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# RFC 1123, section 2.1. The AWS SDK reaches no others: none with an underscore, for one.
-_HOST_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _REGION = re.compile(r"[A-Za-z0-9_-]+")
 _CREDENTIAL = re.compile(r"[!-~]+")
 _AWS_REGION = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$")
@@ -107,16 +106,21 @@ class ServedSettings:
 
 @frozen
 class Settings:
-    """Everything that the environment decides. Lifetimes are those of signed requests."""
+    """Everything that the environment decides. Lifetimes are those of signed requests.
+
+    `token_keys` is the one key that tokens are verified with, or where such keys are fetched.
+    """
 
     service_name: str
-    token_key: VerificationKey = field(repr=False)
+    token_keys: VerificationKey | KeyServer = field(repr=False)
     token_rules: TokenRules
     store: S3Settings | ServedSettings
     batch: BatchRules
     upload_lifetime: timedelta
     download_lifetime: timedelta
     preferred_method: UploadMethod | None
+    inspect_on_authorize: bool
+    inspect_patience: timedelta
     max_body_bytes: int
     cors_origins: Sequence[str]
     log_format: str
@@ -129,10 +133,10 @@ class Settings:
         reader = EnvironmentReader(environ)
         _refuse_unknown_names(reader)
         service_name = _service_name(reader)
-        token_rules = _token_rules(reader, service_name)
-        token_key = _token_key(reader)
+        rules = token_rules(reader, service_name)
+        keys = token_keys(reader)
         store = _store(reader)
-        settings = _rest(reader, service_name, token_rules, token_key, store)
+        settings = _rest(reader, service_name, rules, keys, store)
         if reader.problems or settings is None:
             raise Misconfigured(reader.problems)
         return settings
@@ -141,13 +145,13 @@ class Settings:
 def _rest(
     reader: EnvironmentReader,
     service_name: str,
-    token_rules: TokenRules,
-    token_key: VerificationKey | None,
+    rules: TokenRules,
+    keys: VerificationKey | KeyServer | None,
     store: S3Settings | ServedSettings | None,
 ) -> Settings | None:
     pattern_text = reader.text("STORAGE_PATH_PATTERN", DEFAULT_PATTERN)
     pattern = reader.parsed("STORAGE_PATH_PATTERN", KeyPattern.parse, pattern_text)
-    rules = FileRules(
+    file_rules = FileRules(
         max_bytes=reader.integer("MAX_FILE_BYTES", MAX_REQUEST_BYTES, low=1, high=MAX_REQUEST_BYTES),
         require_digest=reader.flag("REQUIRE_DIGEST", default=True),
     )
@@ -157,20 +161,24 @@ def _rest(
         for name, default in (("UPLOAD_EXPIRES_SECONDS", 3_600), ("DOWNLOAD_EXPIRES_SECONDS", 86_400))
     ]
     method = _preferred_method(reader, store)
+    inspect = reader.flag("INSPECT_ON_AUTHORIZE", default=True)
+    patience = timedelta(seconds=reader.integer("INSPECT_TIMEOUT_SECONDS", 2, low=1, high=60))
     max_body_bytes = reader.integer("MAX_BODY_BYTES", 8 * 1024**2, low=1_024, high=1024**3)
     cors_origins = reader.items("CORS_ALLOW_ORIGINS", "*")
     log_format = reader.choice("LOG_FORMAT", ("console", "json"), "console") or "console"
-    if pattern is None or token_key is None or store is None:
+    if pattern is None or keys is None or store is None:
         return None
     return Settings(
         service_name=service_name,
-        token_key=token_key,
-        token_rules=token_rules,
+        token_keys=keys,
+        token_rules=rules,
         store=store,
-        batch=BatchRules(pattern, rules, max_files),
+        batch=BatchRules(pattern, file_rules, max_files),
         upload_lifetime=lifetimes[0],
         download_lifetime=lifetimes[1],
         preferred_method=method,
+        inspect_on_authorize=inspect,
+        inspect_patience=patience,
         max_body_bytes=max_body_bytes,
         cors_origins=cors_origins,
         log_format=log_format,
@@ -195,36 +203,6 @@ def _service_name(reader: EnvironmentReader) -> str:
     return name
 
 
-def _token_rules(reader: EnvironmentReader, service_name: str) -> TokenRules:
-    return TokenRules(
-        service=service_name,
-        leeway=timedelta(seconds=reader.integer("TOKEN_LEEWAY_SECONDS", 30, low=0, high=600)),
-        max_lifetime=timedelta(seconds=reader.integer("TOKEN_MAX_LIFETIME_SECONDS", 86_400, low=1, high=10**9)),
-        require_expiry=reader.flag("REQUIRE_TOKEN_EXPIRY", default=True),
-        audience=reader.text("TOKEN_AUDIENCE", unset="not checked"),
-        issuer=reader.text("TOKEN_ISSUER", unset="not checked"),
-    )
-
-
-def _token_key(reader: EnvironmentReader) -> VerificationKey | None:
-    algorithms = reader.choices("TOKEN_ALGORITHMS", ALGORITHMS, "RS256")
-    text = reader.required("DATAHUB_PUBLIC_KEY", "the public key of the auth service, as PEM text or a file's path")
-    key = reader.parsed("DATAHUB_PUBLIC_KEY", lambda text: load_key(_pem(text), algorithms), text)
-    if key is not None:
-        reader.effective["DATAHUB_PUBLIC_KEY"] = f"a public key for {key.algorithm}"
-    return key
-
-
-def _pem(text: str) -> str:
-    """Take PEM text, PEM text whose line ends are written as backslash and n, or the path of a file with PEM text."""
-    if "-----BEGIN" in text:
-        return text.replace("\\n", "\n")
-    try:
-        return Path(text).read_text(encoding="ascii")
-    except (OSError, ValueError) as error:
-        raise ValueError("it is neither PEM text nor the path of a readable file with PEM text") from error
-
-
 def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | None:
     implied = (
         Backend.DISK
@@ -241,7 +219,7 @@ def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | None:
     if bucket and not _BUCKET_NAME.fullmatch(bucket):
         reader.fault(f"STORAGE_BUCKET_NAME is not the name of a bucket: {bucket!r}")
     credentials = _credentials(reader, optional=backend is Backend.S3)
-    public_url = reader.parsed("PUBLIC_URL", _url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
+    public_url = reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
     if backend is Backend.S3:
         return _s3_store(reader, bucket, credentials)
     return _served_store(reader, bucket, credentials, backend, public_url)
@@ -332,25 +310,8 @@ def _preferred_method(reader: EnvironmentReader, store: S3Settings | ServedSetti
     return method
 
 
-def _url(text: str) -> str:
-    """Check an http(s) URL of a host and perhaps a path, and nothing else; without a scheme it is https."""
-    url = text if "://" in text else f"https://{text}"
-    if "@" in url:  # whatever stands before it may be a password, so it is not repeated
-        raise ValueError("a URL with a user name or a password is not accepted")
-    parts = urlsplit(url)
-    bare = not (parts.query or parts.fragment or "?" in url or "#" in url or " " in url)
-    plain = url.isascii() and url.isprintable() and _is_host(parts.hostname or "") and parts.port != 0
-    if parts.scheme not in ("http", "https") or not bare or not plain:
-        raise ValueError(f"{text!r} is not a host, host:port or http(s) URL")
-    return url.rstrip("/")
-
-
-def _is_host(name: str) -> bool:
-    return _HOST_NAME.fullmatch(name) is not None or is_ip_address(name)
-
-
 def _origin(text: str) -> str:
-    url = _url(text)
+    url = service_url(text)
     if urlsplit(url).path:
         raise ValueError(f"{text!r} has a path; object stores are addressed at the root of their host")
     return url

@@ -1,6 +1,7 @@
 """The composition root: the one place that chooses adapters and hands them to the use-cases."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from attrs import frozen
 
@@ -9,13 +10,20 @@ from adapters.stores.disk import DiskObjects
 from adapters.stores.flavours import EMBEDDED
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
+from adapters.stores.s3_inspector import S3Inspector
 from adapters.stores.signing import S3Signing
-from adapters.tokens.jwt import JwtVerifier
+from adapters.tokens.jwt import JwtVerifier, KeyRing
+from adapters.tokens.key_sources import FetchedKeys, KeyServer
+from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
-from application.ports import Probe, Startable, TokenVerifier
+from application.ports import ObjectInspector, Probe, Startable
 from application.presign_download import PresignDownload
+from application.verify_uploads import VerifyUploads
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
+
+VERIFY_PATIENCE = timedelta(seconds=20)
+"""How long /verify may ask the store, at least: unlike /authorize it has nothing else to answer."""
 
 
 @frozen
@@ -23,6 +31,7 @@ class Store:
     """A wired store. `objects` are there where this service keeps the bytes itself."""
 
     signing: S3Signing
+    inspector: ObjectInspector
     startables: Sequence[Startable] = ()
     probes: Sequence[Probe] = ()
     objects: DiskObjects | MemoryObjects | None = None
@@ -30,29 +39,49 @@ class Store:
 
 @frozen
 class Service:
-    """Everything that the edges call."""
+    """Everything that the edges call. `startables` are started in order, and stopped in the opposite one."""
 
     settings: Settings
-    verifier: TokenVerifier
+    authenticate: Authenticate
     store: Store
     authorize_uploads: AuthorizeUploads
     describe_store: DescribeStore
     presign_download: PresignDownload
+    verify_uploads: VerifyUploads
+    startables: Sequence[Startable]
+    probes: Sequence[Probe]
 
 
 def wire(settings: Settings) -> Service:
     """Build the service; nothing is started, and nothing is asked of any network."""
     store = _served_store(settings.store) if isinstance(settings.store, ServedSettings) else _s3_store(settings.store)
+    authenticate, fetched_keys = _authentication(settings)
     return Service(
         settings=settings,
-        verifier=JwtVerifier(settings.token_key, settings.token_rules),
+        authenticate=authenticate,
         store=store,
         authorize_uploads=AuthorizeUploads(
-            store.signing, settings.batch, settings.upload_lifetime, settings.preferred_method
+            signer=store.signing,
+            rules=settings.batch,
+            lifetime=settings.upload_lifetime,
+            preferred_method=settings.preferred_method,
+            inspector=store.inspector if settings.inspect_on_authorize else None,
+            patience=settings.inspect_patience,
         ),
         describe_store=DescribeStore(store.signing, settings.batch, settings.upload_lifetime),
         presign_download=PresignDownload(store.signing, settings.batch.pattern, settings.download_lifetime),
+        verify_uploads=VerifyUploads(store.inspector, settings.batch, max(settings.inspect_patience, VERIFY_PATIENCE)),
+        startables=[*fetched_keys, *store.startables],
+        probes=[*fetched_keys, *store.probes],
     )
+
+
+def _authentication(settings: Settings) -> tuple[Authenticate, Sequence[FetchedKeys]]:
+    if isinstance(settings.token_keys, KeyServer):
+        fetched = FetchedKeys(settings.token_keys)
+        return Authenticate(JwtVerifier(fetched, settings.token_rules), fetched), [fetched]
+    fixed = KeyRing((settings.token_keys,))
+    return Authenticate(JwtVerifier(lambda: fixed, settings.token_rules)), []
 
 
 def _served_store(settings: ServedSettings) -> Store:
@@ -63,10 +92,8 @@ def _served_store(settings: ServedSettings) -> Store:
         credentials=lambda: settings.credentials,
         public_acl=lambda: settings.acl,
     )
-    if settings.root is None:
-        return Store(signing, objects=MemoryObjects())
-    objects = DiskObjects(settings.root)
-    return Store(signing, startables=[objects], probes=[objects], objects=objects)
+    objects = MemoryObjects() if settings.root is None else DiskObjects(settings.root)
+    return Store(signing, objects, startables=[objects], probes=[objects], objects=objects)
 
 
 def _s3_store(settings: S3Settings) -> Store:
@@ -83,6 +110,7 @@ def _s3_store(settings: S3Settings) -> Store:
         public_acl=bucket.public_acl,
         other_addresses=[settings.internal],
     )
+    inspector = S3Inspector(settings.internal, settings.region, credentials)
     if fixed is None:
-        return Store(signing, startables=[chain, bucket], probes=[chain, bucket])
-    return Store(signing, startables=[bucket], probes=[bucket])
+        return Store(signing, inspector, startables=[chain, bucket, inspector], probes=[chain, bucket])
+    return Store(signing, inspector, startables=[bucket, inspector], probes=[bucket])

@@ -66,7 +66,9 @@ class Zone:
 
 _PORTS_AND_DOMAIN = frozenset({"application.ports", "domain"})
 _STORES = _PORTS_AND_DOMAIN | {"adapters.stores"}
-_S3_SDK = _ATTRS | {"boto3", "botocore", "orjson"}
+_TOKENS = _PORTS_AND_DOMAIN | {"adapters.tokens"}
+_TOKEN_LIBRARIES = _ATTRS | {"aiohttp", "cryptography", "jwt", "orjson"}
+_S3_SDK = _ATTRS | {"aiohttp", "boto3", "botocore", "orjson", "yarl"}
 
 # A module is in the zone with the longest name that it is below. A new kind of adapter may import nothing until it says
 # here what it needs.
@@ -74,10 +76,13 @@ ZONES: Mapping[str, Zone] = {
     "domain": Zone({"domain"}, _ATTRS, pure=True),
     "application": Zone({"application", "domain"}, _ATTRS, pure=True),
     "adapters": Zone(),
-    "adapters.tokens": Zone(_PORTS_AND_DOMAIN | {"adapters.tokens"}, _ATTRS | {"jwt", "cryptography", "orjson"}),
+    "adapters.tokens": Zone(_TOKENS, _TOKEN_LIBRARIES),
+    # The client of a foreign server, as adapters.stores.s3 is.
+    "adapters.tokens.key_sources": Zone(_TOKENS, _TOKEN_LIBRARIES, knows_http=True),
     "adapters.stores": Zone(_STORES, _S3_SDK),
     # The client of a foreign store: a status code is what that store said.
     "adapters.stores.s3": Zone(_STORES, _S3_SDK, knows_http=True),
+    "adapters.stores.s3_inspector": Zone(_STORES, _S3_SDK, knows_http=True),
     # A test suite that is shipped. It plays the client, who sees status codes too.
     "adapters.stores.contract": Zone(_STORES, _S3_SDK | {"pytest", "urllib3"}, knows_http=True),
     "entrypoints": Zone(

@@ -4,10 +4,12 @@ Subclass `StoreContract` in a test module, give it a `harness` fixture, and pyte
 way into the store. A client that holds no credentials carries out each signed request and must succeed; then each
 tampering with it must fail and leave nothing behind, where `Capabilities` says that the store enforces it. Where it
 says that the store doesn't, the tampering is seen to succeed: so a wrong claim fails in either direction.
+
+A store that is an `ObjectInspector` too is then asked what it holds, for few keys and for many.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote
@@ -17,8 +19,9 @@ import pytest
 import urllib3
 from attrs import evolve, frozen
 
-from application.ports import DownloadSigner, UploadSigner
+from application.ports import DownloadSigner, Inspection, UploadSigner
 from domain.files import DeclaredFile, FileName, Md5, MediaType, Sha256
+from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey, RelativePath
 from domain.uploads import (
     Access,
@@ -51,6 +54,24 @@ AWKWARD_PATHS = [
     "dollar$and<less>.csv",
 ]
 
+# No two of these are one key, though a prefix, a folder, another case or one decoding too many could make them so.
+NEIGHBOURS = [
+    ("a.csv", "a.csv.bak"),
+    ("a.csv", "a.csv/b"),
+    ("a.csv", "a.csv/b/c"),
+    ("a.csv", "A.csv"),
+    ("a.csv", "b/a.csv"),
+    ("a b.csv", "a+b.csv"),
+    ("a b.csv", "a%20b.csv"),
+    ("a/b.csv", "a%2Fb.csv"),
+    ("é.csv", "e.csv"),
+]
+
+CROWD = 40
+"""How many missing keys a batch of many has besides; beyond what any store should still ask for one by one."""
+
+Look = Callable[..., list[FoundObject | None]]
+
 
 class Store(UploadSigner, DownloadSigner, Protocol):
     """What the suite tests: both signers in one object."""
@@ -62,12 +83,14 @@ class Harness:
 
     `read` gives an object's bytes by some way other than our own signatures (None: there is no such object), and
     `list_keys` the keys that start with some text: the ground truth. `http` reaches the URLs that `store` signs.
+    `inspect` calls that of an `ObjectInspector`, with patience enough; None where the store can't be looked into.
     """
 
     store: Store
     read: Callable[[str], bytes | None]
     list_keys: Callable[[str], list[str]]
     http: urllib3.PoolManager
+    inspect: Callable[[Sequence[Upload]], Inspection] | None = None
 
 
 def declare(path: str, content: bytes = CONTENT, media_type: str = "text/csv") -> DeclaredFile:
@@ -83,9 +106,16 @@ def declare(path: str, content: bytes = CONTENT, media_type: str = "text/csv") -
     )
 
 
-def make_upload(path: str = "data/file.csv", content: bytes = CONTENT, access: Access = Access.PRIVATE) -> Upload:
-    """Decide an upload to a key that no other test uses."""
-    return Upload(ObjectKey(f"contract/{uuid4().hex}/{path}"), declare(path, content), access)
+def make_folder() -> str:
+    """Name a folder that no other test uses."""
+    return f"contract/{uuid4().hex}"
+
+
+def make_upload(
+    path: str = "data/file.csv", content: bytes = CONTENT, access: Access = Access.PRIVATE, folder: str | None = None
+) -> Upload:
+    """Decide an upload to a key that no other test uses, or to one in `folder`."""
+    return Upload(ObjectKey(f"{folder or make_folder()}/{path}"), declare(path, content), access)
 
 
 def sign(
@@ -301,13 +331,95 @@ class StoreContract:
         for foreign in ("https://example.com/x", f"{url}?versionId=1", f"{url}#x", url.replace("://", "://me@"), ""):
             assert harness.store.key_of_url(foreign) is None
 
+    # Inspection
+
+    @pytest.fixture(params=[0, CROWD], ids=["few", "many"])
+    def look(self, request: pytest.FixtureRequest, harness: Harness) -> Look:
+        """Ask what is at the keys of uploads, in this order: alone, and in a crowd of missing ones in their folder."""
+        inspect, crowd = harness.inspect, request.param
+        if inspect is None:
+            pytest.skip("this store can't be looked into")
+
+        def look(*uploads: Upload) -> list[FoundObject | None]:
+            folder = uploads[0].key.removesuffix(f"/{uploads[0].file.path}")
+            others = [make_upload(f"missing-{number}.csv", folder=folder) for number in range(crowd)]
+            inspection = inspect([*uploads, *others])
+            assert inspection.failure is None
+            assert inspection.found.keys() == {upload.key for upload in (*uploads, *others)}
+            assert all(inspection.found[other.key] is None for other in others)
+            return [inspection.found[upload.key] for upload in uploads]
+
+        return look
+
+    @pytest.mark.parametrize("content", [CONTENT, b""], ids=["some bytes", "no bytes"])
+    def test_what_was_sent_is_found(self, harness: Harness, method: UploadMethod, look: Look, content: bytes) -> None:
+        upload = make_upload(content=content)
+        assert look(upload) == [None]
+        assert send(harness.http, sign(harness.store, upload, method).request, content) in (200, 201, 204)
+        (found,) = look(upload)
+        assert compare(upload.file, found) is Status.STORED
+        assert found is not None
+        assert found.md5 == upload.file.md5
+        assert found.sha256 in (None, upload.file.sha256)
+
+    def test_what_is_there_now_counts(self, harness: Harness, look: Look) -> None:
+        upload = make_upload()
+        for content, status in (
+            (CONTENT, Status.STORED),
+            (OTHER_CONTENT, Status.DIFFERENT),
+            (CONTENT + b"!", Status.DIFFERENT),
+            (b"", Status.DIFFERENT),
+            (CONTENT, Status.STORED),
+        ):
+            self._put(harness, evolve(upload, file=declare(upload.file.path, content)), content)
+            assert compare(upload.file, *look(upload)) is status
+
+    def test_many_files_are_found_among_others(self, harness: Harness, look: Look) -> None:
+        folder = make_folder()
+        uploads = [self._stored(harness, f"data/part-{number}.csv", folder) for number in range(25)]
+        for wanted in (uploads, uploads[9:11]):
+            assert _statuses(wanted, look(*wanted)) == dict.fromkeys(_paths(wanted), Status.STORED)
+
+    @pytest.mark.parametrize("pair", [pair for two in NEIGHBOURS for pair in (two, two[::-1])], ids=" beside ".join)
+    def test_a_neighbour_is_never_taken_for_it(self, harness: Harness, look: Look, pair: tuple[str, str]) -> None:
+        folder = make_folder()
+        wanted, neighbour = (make_upload(path, folder=folder) for path in pair)
+        self._put(harness, neighbour, CONTENT)
+        missing, found = look(wanted, neighbour)
+        assert missing is None
+        assert compare(neighbour.file, found) is Status.STORED
+
+    def test_awkward_keys_are_found(self, harness: Harness, look: Look) -> None:
+        folder = make_folder()
+        uploads = [self._stored(harness, path, folder) for path in AWKWARD_PATHS]
+        assert _statuses(uploads, look(*uploads)) == dict.fromkeys(_paths(uploads), Status.STORED)
+
+    def test_a_digest_that_the_store_may_not_know_never_counts_against_a_file(
+        self, harness: Harness, method: UploadMethod, look: Look
+    ) -> None:
+        upload = make_upload()
+        upload = evolve(upload, file=evolve(upload.file, md5=None))
+        assert send(harness.http, sign(harness.store, upload, method).request, CONTENT) in (200, 201, 204)
+        assert compare(upload.file, *look(upload)) in (Status.STORED, Status.UNKNOWN)
+        other = evolve(declare(upload.file.path, OTHER_CONTENT), md5=None)
+        assert compare(other, *look(upload)) in (Status.DIFFERENT, Status.UNKNOWN)
+
+    def test_two_files_of_one_key_are_both_found(self, harness: Harness, look: Look) -> None:
+        first = self._stored(harness, "a.csv")
+        second = evolve(first, file=declare("b.csv"))
+        both = [first, second]
+        assert _statuses(both, look(*both)) == {"a.csv": Status.STORED, "b.csv": Status.STORED}
+
     # Helpers
 
-    def _stored(self, harness: Harness, path: str) -> Upload:
-        upload = make_upload(path)
-        method = next(iter(harness.store.capabilities.methods))
-        assert send(harness.http, sign(harness.store, upload, method).request, CONTENT) in (200, 201, 204)
+    def _stored(self, harness: Harness, path: str, folder: str | None = None) -> Upload:
+        upload = make_upload(path, folder=folder)
+        self._put(harness, upload, CONTENT)
         return upload
+
+    def _put(self, harness: Harness, upload: Upload, content: bytes) -> None:
+        method = next(iter(harness.store.capabilities.methods))
+        assert send(harness.http, sign(harness.store, upload, method).request, content) in (200, 201, 204)
 
     def _assert_enforced(
         self, harness: Harness, method: UploadMethod, guarantee: Guarantee, status: int, key: str
@@ -317,3 +429,11 @@ class StoreContract:
             assert harness.read(key) is None, f"{guarantee} is claimed for {method}, but an object was stored"
         else:
             assert status < 300, f"{guarantee} is not claimed for {method}, yet the store refused with {status}"
+
+
+def _paths(uploads: Sequence[Upload]) -> list[str]:
+    return [upload.file.path for upload in uploads]
+
+
+def _statuses(uploads: Sequence[Upload], found: Sequence[FoundObject | None]) -> dict[str, Status]:
+    return {upload.file.path: compare(upload.file, one) for upload, one in zip(uploads, found, strict=True)}

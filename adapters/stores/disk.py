@@ -6,10 +6,11 @@ a task never stops a thread half way: what it does is finished, and what nobody 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,8 +18,10 @@ from adapters.stores.disk_files import IncomingFile, ObjectFile
 from adapters.stores.disk_tree import Tree
 from application.ports import (
     IncomingObject,
+    Inspection,
     ObjectAttributes,
     ObjectInfo,
+    ObjectInspector,
     ObjectReader,
     ObjectWriter,
     Probe,
@@ -28,7 +31,9 @@ from application.ports import (
 )
 from domain.errors import ErrorCode, Unavailable
 from domain.files import Md5, Sha256
+from domain.inspection import FoundObject
 from domain.keys import ObjectKey
+from domain.uploads import Upload
 
 _T = TypeVar("_T")
 
@@ -40,7 +45,7 @@ _THREADS = 32
 """More than there are processors, because most of them wait for the disk."""
 
 
-class DiskObjects(ObjectWriter, ObjectReader, Startable, Probe):
+class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe):
     """Objects as files under `root`, which is made if it is missing. Files get mode 0600, directories 0700.
 
     Several processes may serve one root; the directories that they make there must belong to the user that they run
@@ -79,6 +84,38 @@ class DiskObjects(ObjectWriter, ObjectReader, Startable, Probe):
         """Open the object at exactly `key`, or give None. Raises `StorageFailed`, also when its file is damaged."""
         file = await self._take(lambda: ObjectFile.open(self._tree, key), _close)
         return None if file is None else _StoredDiskObject(file, self._threads)
+
+    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002
+        """Look at the keys of `uploads`: what the disk says is exact, at any time. A disk that hangs isn't awaited."""
+        found: dict[ObjectKey, FoundObject | None] = {}
+        seconds = patience.total_seconds()
+        job = self._threads.submit(self._look_at, uploads, found, time.monotonic() + seconds)
+        reason = "took too long"
+        try:
+            async with asyncio.timeout(seconds):
+                if await _finished(job):
+                    return Inspection(found)
+        except TimeoutError:
+            pass
+        except StorageError as error:
+            reason = str(error)
+        # A copy, because a thread that hangs may yet go on.
+        return Inspection(found.copy(), Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {reason}"))
+
+    def _look_at(self, uploads: Sequence[Upload], found: dict[ObjectKey, FoundObject | None], deadline: float) -> bool:
+        """Return whether all was looked at before the deadline."""
+        for upload in uploads:
+            if time.monotonic() > deadline:
+                return False
+            found[upload.key] = self._found_at(upload.key)
+        return True
+
+    def _found_at(self, key: ObjectKey) -> FoundObject | None:
+        file = ObjectFile.open(self._tree, key)
+        if file is None:
+            return None
+        file.close()
+        return file.info.found
 
     async def _take(self, make: Callable[[], _T], give_back: Callable[[_T], None]) -> _T:
         """Make something that holds a file; if we are cancelled meanwhile, the thread that made it gives it back."""

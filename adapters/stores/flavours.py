@@ -15,9 +15,6 @@ GIB = 1024**3
 MAX_REQUEST_BYTES = 5 * GIB
 """The longest object of one POST or PUT (Amazon S3 User Guide, "Uploading objects")."""
 
-_SIGNED = frozenset({Guarantee.KEY, Guarantee.LENGTH, Guarantee.TYPE, Guarantee.EXPIRY})
-_ALL = frozenset(Guarantee)
-
 
 @frozen
 class Flavour:
@@ -25,7 +22,8 @@ class Flavour:
 
     `form_md5` and `form_sha256` say whether a form may have the field `Content-MD5` or `x-amz-checksum-sha256`, and
     `put_sha256` whether a PUT may have the latter as a header: a store that doesn't know a field refuses the request.
-    `has_acl` says whether ACLs mean anything to it.
+    `has_acl` says whether ACLs mean anything to it, and `ascii_policy` whether it understands a policy in which every
+    character beyond ASCII is escaped, as AWS wants it ("Creating a POST Policy", character escaping).
     """
 
     name: str
@@ -35,6 +33,7 @@ class Flavour:
     form_sha256: bool = True
     put_sha256: bool = True
     has_acl: bool = True
+    ascii_policy: bool = True
 
     @property
     def methods(self) -> Mapping[UploadMethod, frozenset[Guarantee]]:
@@ -62,7 +61,8 @@ FLAVOURS: Mapping[str, Flavour] = {
             form_md5=False,
             has_acl=False,
         ),
-        Flavour("ceph", _BASE | _ACCESS, _BASE | _ACCESS | {Guarantee.MD5}, form_sha256=False, put_sha256=False),
+        # It takes an escaped surrogate pair (an emoji) for two characters, and the key for another one.
+        Flavour("ceph", _BASE | _ACCESS, _BASE | _ACCESS | {Guarantee.MD5} | _CREATE_ONLY, ascii_policy=False),
         Flavour("minio", _BASE, _BASE | {Guarantee.MD5}, form_sha256=False, has_acl=False),
         Flavour("ministack", _BASE | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY),
         Flavour("r2", None, _BASE | {Guarantee.MD5} | _CREATE_ONLY, put_sha256=False, has_acl=False),

@@ -1,14 +1,16 @@
 """Objects in memory: for trying things out and for tests. They live as long as the process, and it alone sees them."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 
 from application.ports import (
     IncomingObject,
+    Inspection,
     ObjectAttributes,
     ObjectExists,
     ObjectInfo,
+    ObjectInspector,
     ObjectReader,
     ObjectWriter,
     Probe,
@@ -18,11 +20,12 @@ from application.ports import (
 )
 from domain.files import Md5, Sha256
 from domain.keys import ObjectKey
+from domain.uploads import Upload
 
 _PIECE_BYTES = 1 << 19
 
 
-class MemoryObjects(ObjectWriter, ObjectReader, Startable, Probe):
+class MemoryObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe):
     """Objects in this process. Use it from one event loop; with several workers each would have objects of its own."""
 
     def __init__(self) -> None:
@@ -44,6 +47,11 @@ class MemoryObjects(ObjectWriter, ObjectReader, Startable, Probe):
     async def open(self, key: ObjectKey) -> StoredObject | None:
         """Give the object at exactly `key`, or None."""
         return self._objects.get(key)
+
+    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002
+        """Look at the keys of `uploads`; memory is never slow."""
+        stored = {upload.key: self._objects.get(upload.key) for upload in uploads}
+        return Inspection({key: None if object_ is None else object_.info.found for key, object_ in stored.items()})
 
 
 class _StoredMemoryObject(StoredObject):

@@ -6,13 +6,14 @@ Signing needs none of this; a store that is down doesn't stop it.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import boto3
 from attrs import define, field
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from adapters.stores.addresses import Addressing, BucketAddress
 from adapters.stores.signing import PUBLIC_ACL
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 # The SDK's defaults retry for minutes (a minute per attempt); a service asks its question again later instead.
 _TIMEOUTS = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
 _RETRY_SECONDS = 30.0
+# The last is what becomes of an answer that is no XML, such as a proxy's page; the SDK has it outside its tree.
+_FAILURES = (BotoCoreError, ClientError, ResponseParserError)
 
 
 @define
@@ -61,8 +64,8 @@ class S3Bucket:
     async def check(self) -> None:
         """Raise `Unavailable` unless the bucket answers to our credentials."""
         try:
-            await asyncio.to_thread(lambda: self._client().head_bucket(Bucket=self.address.bucket))
-        except (BotoCoreError, ClientError) as error:
+            await asyncio.to_thread(self._head_bucket)
+        except _FAILURES as error:
             raise Unavailable(
                 ErrorCode.STORE_UNAVAILABLE, f"the bucket doesn't answer as it should: {_cause(error)}"
             ) from error
@@ -77,16 +80,21 @@ class S3Bucket:
         """Return whether the answer is final."""
         try:
             refuses = await asyncio.to_thread(self._refuses_acls)
-        except (BotoCoreError, ClientError, BitstoreError) as error:
+        except (*_FAILURES, BitstoreError) as error:
             _log.warning("can't ask the bucket whether it takes ACLs (%s); signing %r", _cause(error), self.acl)
             return False
         self.acl = None if refuses else PUBLIC_ACL
         return True
 
+    def _head_bucket(self) -> None:
+        with closing(self._client()) as client:
+            client.head_bucket(Bucket=self.address.bucket)
+
     def _refuses_acls(self) -> bool:
         """Ask for the bucket's ownership controls (Amazon S3 User Guide, "Controlling ownership of objects")."""
         try:
-            answer = self._client().get_bucket_ownership_controls(Bucket=self.address.bucket)
+            with closing(self._client()) as client:
+                answer = client.get_bucket_ownership_controls(Bucket=self.address.bucket)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
             if error.response["Error"]["Code"] in ("AccessDenied", "403"):
@@ -95,8 +103,9 @@ class S3Bucket:
             if 400 <= status < 500 or status == 501:
                 return False
             raise
-        rules = answer["OwnershipControls"]["Rules"]
-        return any(rule["ObjectOwnership"] == "BucketOwnerEnforced" for rule in rules)
+        # A store that doesn't know the question may answer another one: it lists the bucket, for example.
+        rules = answer.get("OwnershipControls", {}).get("Rules", [])
+        return any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
 
     def _client(self) -> Any:  # noqa: ANN401 - the SDK is untyped
         credentials = self.credentials()

@@ -115,8 +115,8 @@ class _Forms:
     def _template(self, access: Access, names: tuple[str, ...]) -> PostTemplate:
         acl = self._signing.acl_for(access)
         fixed = {} if acl is None else {"acl": acl}
-        bucket = self._signing.address.bucket
-        return self._signer.post_template(bucket, self._seconds, fixed=fixed, varying=names)
+        bucket, ascii_only = self._signing.address.bucket, self._signing.flavour.ascii_policy
+        return self._signer.post_template(bucket, self._seconds, fixed=fixed, varying=names, ascii_only=ascii_only)
 
 
 class _Puts:

@@ -13,11 +13,11 @@ percent-encoded; S3 paths are encoded once and not normalised. Signatures made b
 import hmac
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -32,6 +32,7 @@ MAX_PRESIGNED_SECONDS = 604_800
 """A signing key lives for seven days, and so does what it signed."""
 
 _BLANKS = re.compile(r"[ \t]+")
+_NEEDS_NO_ENCODING = re.compile(r"[A-Za-z0-9._~/-]*")
 _SIGNERS_FIELDS = frozenset(
     {"bucket", "file", "key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"}
     | {"x-amz-signature"}
@@ -99,7 +100,7 @@ def amz_date(moment: datetime) -> str:
 
 def uri_encode(text: str, *, safe: str = "") -> str:
     """Percent-encode the UTF-8 of all but the unreserved characters of RFC 3986; a path keeps `safe="/"`."""
-    return quote(text, safe=safe)
+    return text if safe == "/" and _NEEDS_NO_ENCODING.fullmatch(text) else quote(text, safe=safe)
 
 
 def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
@@ -194,6 +195,7 @@ class PostTemplate:
     _before: Mapping[str, str] = field(repr=False)
     _names: tuple[str, ...]
     _after: Mapping[str, str] = field(repr=False)
+    _escape: Callable[[str], str] = field(repr=False)
     _mac: _SavedHmac = field(repr=False, eq=False)
 
     def sign(self, key: str, length_range: tuple[int, int], *values: str) -> dict[str, str]:
@@ -204,9 +206,9 @@ class PostTemplate:
         """
         if "${filename}" in key:
             raise ValueError("a key with ${filename} would not be bound exactly")
-        escape = encode_basestring_ascii
+        escape = self._escape
         document = self._document % (*map(escape, values), *length_range, escape(key))
-        policy = b2a_base64(document.encode("ascii"), newline=False)
+        policy = b2a_base64(document.encode(), newline=False)
         form = {**self._before, **dict(zip(self._names, values, strict=True)), "key": key, **self._after}
         form["policy"] = policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)
@@ -276,14 +278,20 @@ class Signer:
         return self.now + timedelta(seconds=self.lifetime(seconds))
 
     def post_template(
-        self, bucket: str, expires_seconds: int, *, fixed: Mapping[str, str] | None = None, varying: Iterable[str] = ()
+        self,
+        bucket: str,
+        expires_seconds: int,
+        *,
+        fixed: Mapping[str, str] | None = None,
+        varying: Iterable[str] = (),
+        ascii_only: bool = True,
     ) -> PostTemplate:
         """Render what the POST forms of a batch have in common (S3 API reference, "POST Policy").
 
         `fixed` are form fields that all files share (acl), `varying` the names of those that each file has its own
         value of (Content-Type, Content-MD5, x-amz-checksum-sha256); all are bound exactly. The document is the one
         that boto3's `generate_presigned_post` makes of the same fields, with one condition each, followed by a
-        content-length-range.
+        content-length-range; where it need not be `ascii_only`, what the files say stands in it without escapes.
         """
         shared, names = dict(fixed or {}), tuple(varying)
         folded = [name.lower() for name in (*shared, *names)]
@@ -303,7 +311,8 @@ class Signer:
         ]
         expiration = expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         document = f'{{"expiration": "{expiration}", "conditions": [{", ".join(conditions)}]}}'
-        return PostTemplate(expires_at, document, shared, names, after, self._mac)
+        escape = encode_basestring_ascii if ascii_only else encode_basestring
+        return PostTemplate(expires_at, document, shared, names, after, escape, self._mac)
 
     def post_form(
         self, bucket: str, key: str, length_range: tuple[int, int], fields: Mapping[str, str], expires_seconds: int

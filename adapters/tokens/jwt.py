@@ -1,4 +1,4 @@
-"""Token verification with PyJWT, by static public keys.
+"""Token verification with PyJWT.
 
 The rules are those of RFC 8725 ("JSON Web Token Best Current Practices"): the key is chosen first, and the key decides
 the one algorithm that may have been used; the token's header never does.
@@ -6,11 +6,11 @@ the one algorithm that may have been used; the token's header never does.
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import jwt
-from attrs import frozen
+from attrs import field, frozen
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from domain import strict_json
-from domain.errors import ErrorCode, Misconfigured, Unauthenticated
+from domain.errors import ErrorCode, Misconfigured, Unauthenticated, Unavailable, UnknownKey
 from domain.identity import Principal, TokenRules, principal_of
 
 MAX_TOKEN_BYTES = 8192
@@ -42,6 +42,7 @@ _KEY_TYPES: Mapping[str, type[PublicKey]] = {
 }
 ALGORITHMS = tuple(_KEY_TYPES)
 _JWS = jwt.PyJWS()
+_WRONG_SIGNATURE = "the token is not acceptable: its signature doesn't match"
 
 
 @frozen
@@ -53,11 +54,35 @@ class VerificationKey:
     kid: str | None = None
 
 
+@frozen
+class KeyRing:
+    """The keys of one issuer at one time; at most one for each `kid`."""
+
+    keys: tuple[VerificationKey, ...] = ()
+
+    def choose(self, kid: str | None) -> VerificationKey:
+        """Pick the key before anything else of a token is believed: by name, where keys have names.
+
+        A single key without a name (a PEM file has none) is the issuer's only one, whatever a token calls it. Raises
+        `UnknownKey`, `Unauthenticated` where a token must name one of several, or `Unavailable` without any key.
+        """
+        if not self.keys:
+            raise Unavailable(ErrorCode.KEYS_UNAVAILABLE, "no key to verify tokens with has been loaded yet")
+        if len(self.keys) == 1 and (kid is None or self.keys[0].kid is None):
+            return self.keys[0]
+        if kid is None:
+            raise _refusal("it doesn't say which key signed it (kid)")
+        for key in self.keys:
+            if key.kid == kid:
+                return key
+        raise UnknownKey(ErrorCode.TOKEN_INVALID, "the token is not acceptable: no known key has its name (kid)")
+
+
 def load_key(pem: str, algorithms: Sequence[str]) -> VerificationKey:
     """Read a public key in PEM, and pick the first of `algorithms` that fits its type.
 
-    Raises `Misconfigured` for a private or symmetric key, an RSA key under 2,048 bits, a curve other than P-256, or a
-    key that none of the algorithms can use. Key material is never repeated in the message.
+    Raises `Misconfigured` for a private or symmetric key, and as `verification_key`. Key material is never repeated in
+    the message.
     """
     if "PRIVATE KEY" in pem:
         raise Misconfigured(["the token key is a private key; give the public key that belongs to it"])
@@ -65,35 +90,51 @@ def load_key(pem: str, algorithms: Sequence[str]) -> VerificationKey:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
         raise Misconfigured(["the token key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)"]) from error
+    return verification_key(key, algorithms)
+
+
+def verification_key(key: object, algorithms: Sequence[str], kid: str | None = None) -> VerificationKey:
+    """Pair a public key with the first of `algorithms` that fits its type.
+
+    Raises `Misconfigured` for an RSA key under 2,048 bits, a curve other than P-256, or what none of the algorithms can
+    use, private keys among it.
+    """
     if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
         raise Misconfigured([f"the token key has {key.key_size} bits; an RSA key needs at least {MIN_RSA_BITS}"])
     if isinstance(key, EllipticCurvePublicKey) and not isinstance(key.curve, SECP256R1):
         raise Misconfigured([f"the token key is on the curve {key.curve.name}; ES256 needs P-256"])
     for algorithm in algorithms:
-        if isinstance(key, _KEY_TYPES[algorithm]):
-            return VerificationKey(key, algorithm)
+        kind = _KEY_TYPES[algorithm]
+        if isinstance(key, kind):
+            return VerificationKey(key, algorithm, kid)
     raise Misconfigured([f"the token key's type fits none of the algorithms {', '.join(algorithms)}"])
 
 
 @frozen
 class JwtVerifier:
-    """A `TokenVerifier` over one key."""
+    """A `TokenVerifier`. `keys` gives the keys that are valid now; it must not block."""
 
-    key: VerificationKey
+    keys: Callable[[], KeyRing] = field(repr=False)
     rules: TokenRules
 
     def verify(self, token: str, now: datetime) -> Principal:
-        """Check the signature, then the claims, as the port says."""
-        self._check_header(_read_header(token))
-        return principal_of(_object(_verified_payload(token, self.key)), self.rules, now)
+        """Choose the key, check the signature, then the claims, as the port says."""
+        header = _read_header(token)
+        key = self.keys().choose(_checked_kid(header))
+        if header.get("alg") != key.algorithm:
+            raise _refusal(f"it is not signed with {key.algorithm}")
+        return principal_of(_object(_verified_payload(token, key)), self.rules, now)
 
-    def _check_header(self, header: Mapping[str, object]) -> None:
-        if not _FORBIDDEN_HEADERS.isdisjoint(header):
-            raise _refusal("its header has a member that is not accepted")
-        if not isinstance(header.get("kid", ""), str):
-            raise _refusal("its kid is not a string")
-        if header.get("alg") != self.key.algorithm:
-            raise _refusal(f"it is not signed with {self.key.algorithm}")
+
+def _checked_kid(header: Mapping[str, object]) -> str | None:
+    if not _FORBIDDEN_HEADERS.isdisjoint(header):
+        raise _refusal("its header has a member that is not accepted")
+    if "kid" not in header:
+        return None
+    kid = header["kid"]
+    if not isinstance(kid, str):
+        raise _refusal("its kid is not a string")
+    return kid
 
 
 def _refusal(reason: str) -> Unauthenticated:
@@ -122,8 +163,12 @@ def _object(data: bytes) -> Mapping[str, object]:
 def _verified_payload(token: str, key: VerificationKey) -> bytes:
     try:
         decoded = _JWS.decode_complete(token, key.public_key, algorithms=[key.algorithm])
+    except jwt.InvalidSignatureError as error:
+        if key.kid is None:  # a key without a name may have been replaced by another
+            raise UnknownKey(ErrorCode.TOKEN_INVALID, _WRONG_SIGNATURE) from error
+        raise Unauthenticated(ErrorCode.TOKEN_INVALID, _WRONG_SIGNATURE) from error
     # PyJWT lets more escape than its own errors, and nothing that a token says may become anything but a refusal.
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError, UnsupportedAlgorithm) as error:
-        raise _refusal("its signature doesn't match") from error
+        raise Unauthenticated(ErrorCode.TOKEN_INVALID, _WRONG_SIGNATURE) from error
     payload = decoded["payload"]
     return payload if isinstance(payload, bytes) else b""

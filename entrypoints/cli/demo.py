@@ -150,7 +150,8 @@ def _listening_socket(port: int) -> Iterator[socket.socket]:
         try:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
-            raise Misconfigured([f"port {port} is in use; choose another with --port (0 picks a free one)"]) from error
+            hint = "choose another with --port (0 picks a free one)"
+            raise Misconfigured([f"port {port} can't be listened on: {error.strerror}; {hint}"]) from error
         yield listener
 
 

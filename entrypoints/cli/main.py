@@ -91,24 +91,28 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     demo.add_argument("--folder", type=Path, help="keep keys and objects here (default: a temporary folder)")
     demo.add_argument(
-        "--port", type=_port, default=8000, help="port to listen on; 0 picks a free one (default: %(default)s)"
+        "--port", type=_port_or_any, default=8000, help="port to listen on; 0 picks a free one (default: %(default)s)"
     )
     demo.add_argument("--once", action="store_true", help="exit after the round trip: 0 only if every byte came back")
     demo.set_defaults(run=_demo)
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port")
-    return number
+    return _whole_number(text, 1, 65_535)
+
+
+def _port_or_any(text: str) -> int:
+    return _whole_number(text, 0, 65_535)
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    return _whole_number(text, 1, 10**9)
+
+
+def _whole_number(text: str, low: int, high: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def app_from_environment() -> Starlette:
 def serve(host: str, port: int, workers: int) -> int:
     """Serve until a signal says to stop; requests in flight are finished within 30 seconds."""
     # Clients of a store that we serve need an address; the workers inherit it.
-    os.environ.setdefault("PUBLIC_URL", f"http://{_reachable(host)}:{port}")
+    os.environ["PUBLIC_URL"] = os.environ.get("PUBLIC_URL") or f"http://{_reachable(host)}:{port}"
     settings = Settings.from_environment(os.environ)
     if isinstance(settings.store, ServedSettings) and settings.store.root is None and workers > 1:
         raise Misconfigured(["STORAGE_BACKEND=memory keeps its objects in one process; use --workers 1"])

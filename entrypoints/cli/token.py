@@ -11,9 +11,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from adapters.tokens.jwt import ALGORITHMS
+from adapters.tokens.jwt import ALGORITHMS, load_key
 from domain.errors import InvalidInput, Misconfigured
 from domain.identity import UPLOAD_PERMISSION
 from domain.keys import Owner
@@ -47,21 +47,30 @@ def print_token(options: argparse.Namespace) -> int:
     if options.algorithm is not None and options.algorithm not in ALGORITHMS:
         raise Misconfigured([f"--algorithm must be one of {', '.join(ALGORITHMS)}"])
     key = load_private_key(options.private_key)
+    algorithm = _algorithm_for(key, options.algorithm)
     try:
-        token = mint(
-            key,
-            owner=Owner(options.owner),
-            service=options.service,
-            now=utc_now(),
-            lifetime=timedelta(seconds=options.expires_in),
-            algorithm=options.algorithm,
-        )
-    except (ValueError, TypeError, jwt.PyJWTError) as error:
-        raise Misconfigured([f"--private-key is of a type that doesn't fit {options.algorithm}"]) from error
+        owner = Owner(options.owner)
     except InvalidInput as error:
         raise Misconfigured([f"--owner: {error.message}"]) from error
+    token = mint(
+        key,
+        owner=owner,
+        service=options.service,
+        now=utc_now(),
+        lifetime=timedelta(seconds=options.expires_in),
+        algorithm=algorithm,
+    )
     sys.stdout.write(f"{token}\n")
     return 0
+
+
+def _algorithm_for(key: PrivateKey, wanted: str | None) -> str:
+    """Pick what the service would pick for the public key; where it would refuse that key, no token is any use."""
+    public_key = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    try:
+        return load_key(public_key, ALGORITHMS if wanted is None else [wanted]).algorithm
+    except Misconfigured as error:
+        raise Misconfigured([f"--private-key: {problem}" for problem in error.problems]) from error
 
 
 def load_private_key(path: Path) -> PrivateKey:

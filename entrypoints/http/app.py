@@ -12,20 +12,33 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
+from application.authorize_uploads import UploadRequest
 from application.ports import Probe
 from domain.errors import BitstoreError, Unavailable
 from domain.identity import Principal
 from entrypoints.http import wire
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
-from entrypoints.http.store_endpoint import StoreEndpoint
+from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.settings import ServedSettings
 from entrypoints.wiring import Service
 
+BODY_TIMEOUT_SECONDS = 30.0
 PROBE_TIMEOUT_SECONDS = 5.0
 _PREFLIGHT_SECONDS = 3_600
-_EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "WWW-Authenticate", "Content-Range", "Accept-Ranges"]
+_EXPOSED_HEADERS = [
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Last-Modified",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "x-amz-checksum-sha256",
+    "x-amz-request-id",
+]
 
 Clock = Callable[[], datetime]
 
@@ -35,14 +48,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(service: Service, clock: Clock = utc_now) -> Starlette:
-    """Build the ASGI application of a wired service."""
-    api = _Api(service, clock)
+def create_app(
+    service: Service, clock: Clock = utc_now, *, body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
+) -> Starlette:
+    """Build the ASGI application of a wired service. A request's body must have arrived within the timeout."""
+    api = _Api(service, clock, body_timeout_seconds)
     root = f"/{service.settings.service_name}"
     routes: list[BaseRoute] = [
         Route(f"{root}/authorize", api.authorize, methods=["POST"]),
         Route(f"{root}/", api.authorize, methods=["POST"]),
         Route(root, api.authorize, methods=["POST"]),
+        Route(f"{root}/verify", api.verify, methods=["POST"]),
         Route(f"{root}/info", api.info, methods=["GET"]),
         Route(f"{root}/presign", api.presign, methods=["GET"]),
         Route("/healthz", api.healthz, methods=["GET"]),
@@ -67,28 +83,38 @@ def create_app(service: Service, clock: Clock = utc_now) -> Starlette:
 class _Api:
     """The endpoints: find the principal, read the request, call the use-case, write the answer."""
 
-    def __init__(self, service: Service, clock: Clock) -> None:
+    def __init__(self, service: Service, clock: Clock, body_timeout_seconds: float) -> None:
         self._service = service
         self._clock = clock
+        self._body_timeout_seconds = body_timeout_seconds
 
-    def _principal(self, request: Request, now: datetime) -> Principal:
-        return self._service.verifier.verify(wire.read_token(request), now)
+    async def _principal(self, request: Request, now: datetime) -> Principal:
+        return await self._service.authenticate(wire.read_token(request), now)
 
     async def authorize(self, request: Request) -> Response:
         now = self._clock()
-        principal = self._principal(request, now)
-        body = await wire.read_body(request, self._service.settings.max_body_bytes)
-        signed = self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
-        return _json(wire.render_signed_uploads(signed))
+        principal = await self._principal(request, now)
+        uploads = await self._service.authorize_uploads(principal, await self._upload_request(request), now)
+        return _json(wire.render_authorized(uploads))
+
+    async def verify(self, request: Request) -> Response:
+        now = self._clock()
+        principal = await self._principal(request, now)
+        verdicts = await self._service.verify_uploads(principal, await self._upload_request(request), now)
+        return _json(wire.render_verdicts(verdicts))
+
+    async def _upload_request(self, request: Request) -> UploadRequest:
+        max_bytes = self._service.settings.max_body_bytes
+        return wire.parse_upload_request(await wire.read_body(request, max_bytes, self._body_timeout_seconds))
 
     async def info(self, request: Request) -> Response:
-        principal = self._principal(request, self._clock())
+        principal = await self._principal(request, self._clock())
         description = self._service.describe_store(principal)
         return _json(wire.render_description(description, self._service.settings.service_name))
 
     async def presign(self, request: Request) -> Response:
         now = self._clock()
-        principal = self._principal(request, now)
+        principal = await self._principal(request, now)
         signed = self._service.presign_download(principal, wire.parse_download_request(request), now)
         return _json(wire.render_signed_download(signed))
 
@@ -96,7 +122,7 @@ class _Api:
         return _json(b'{"status":"ok"}')
 
     async def readyz(self, _request: Request) -> Response:
-        problems = [problem for problem in await asyncio.gather(*map(_ask, self._service.store.probes)) if problem]
+        problems = [problem for problem in await asyncio.gather(*map(_ask, self._service.probes)) if problem]
         if not problems:
             return _json(b'{"status":"ready"}')
         answer = _json(orjson.dumps({"status": "not ready", "problems": problems}), status=503)
@@ -134,7 +160,7 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
         max_bytes=service.settings.batch.files.max_bytes,
         clock=clock,
     )
-    return [Mount("/store", app=endpoint)]
+    return [StoreMount(endpoint)]
 
 
 def _cors(service: Service) -> Middleware:
@@ -152,7 +178,7 @@ def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for startable in service.store.startables:
+            for startable in service.startables:
                 stack.push_async_callback(startable.stop)
                 await startable.start()
             yield

@@ -1,4 +1,4 @@
-"""The S3 endpoint of the stores whose bytes we serve ourselves, as an ASGI application; `StoreMount` puts it at `/store`.
+"""The S3 endpoint of the stores whose bytes we serve ourselves: an ASGI application, and its place at `/store`.
 
 It takes POST-policy forms at `/{bucket}`, and presigned PUT, GET and HEAD at `/{bucket}/{key}`; public objects are
 given to anyone. All that goes wrong is answered with S3's XML.

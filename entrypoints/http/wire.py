@@ -1,23 +1,24 @@
 """The wire format: what HTTP requests say, and what their answers look like."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from urllib.parse import unquote
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from application.authorize_uploads import UploadRequest
+from application.authorize_uploads import AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
 from application.presign_download import DownloadRequest
+from application.verify_uploads import Verdict
 from domain import strict_json
 from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticated
 from domain.files import FileName
-from domain.keys import Owner
+from domain.keys import Owner, RelativePath
 from domain.uploads import Guarantee, PostForm, SignedDownload, SignedUpload, UploadMethod, UploadWishes
 
-BODY_TIMEOUT_SECONDS = 30.0
 _MAX_EXPIRY_DIGITS = 9
 
 
@@ -27,7 +28,7 @@ def read_token(request: Request) -> str:
     Raises `Unauthenticated` for none, or for several that differ: a bad one is never rescued by a good one.
     """
     headers = request.headers
-    shown = {*headers.getlist("auth-token"), *query_values(request, "jwt")}
+    shown = {*headers.getlist("auth-token"), *map(unquote, _raw_query_values(request, "jwt"))}
     for value in headers.getlist("authorization"):
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "bearer":
@@ -44,18 +45,18 @@ def query_values(request: Request, name: str) -> Sequence[str]:
 
     Raises `InvalidInput` where a value is not UTF-8.
     """
-    values = []
-    for pair in request.scope["query_string"].decode("latin-1").split("&"):
-        key, _, value = pair.partition("=")
-        if key == name:
-            try:
-                values.append(unquote(value, errors="strict"))
-            except UnicodeDecodeError as error:
-                raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} is not UTF-8", field=name) from error
-    return values
+    try:
+        return [unquote(value, errors="strict") for value in _raw_query_values(request, name)]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} is not UTF-8", field=name) from error
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+def _raw_query_values(request: Request, name: str) -> Sequence[str]:
+    pairs = (pair.partition("=") for pair in request.scope["query_string"].decode("latin-1").split("&"))
+    return [value for key, _, value in pairs if key == name]
+
+
+async def read_body(request: Request, max_bytes: int, timeout_seconds: float) -> bytes:
     """Read a whole body of at most `max_bytes`; it may come in chunks, but not compressed and not forever.
 
     Raises `BitstoreError`: `body_too_large`, `body_timeout`, `unsupported_media_type`.
@@ -63,11 +64,11 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise BitstoreError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted")
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared[:20]) > max_bytes:
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
     chunks, size = [], 0
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > max_bytes:
@@ -85,7 +86,7 @@ def _too_large(max_bytes: int) -> BitstoreError:
 
 
 def parse_upload_request(body: bytes) -> UploadRequest:
-    """Read the body of /authorize. Raises `InvalidInput`; what it says of each file is not looked at here."""
+    """Read the body of /authorize and /verify; what it says of each file is not looked at. Raises `InvalidInput`."""
     try:
         members = strict_json.loads(body)
     except strict_json.NotStrictJson as error:
@@ -167,14 +168,19 @@ def _seconds(text: str) -> timedelta:
     return timedelta(seconds=int(text))
 
 
+@lru_cache(maxsize=16)  # all files of a batch expire together
 def iso_time(moment: datetime) -> str:
     """Write a moment as ISO 8601 has it, in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def render_signed_uploads(signed: Iterable[SignedUpload]) -> bytes:
+def render_authorized(uploads: AuthorizedUploads) -> bytes:
     """Write the answer of /authorize: the files by declared path, under both spellings that clients read."""
-    files = orjson.dumps({str(one.upload.file.path): _signed_upload(one) for one in signed})
+    answers = {}
+    for signed in uploads.signed:
+        path = signed.upload.file.path
+        answers[str(path)] = {**_signed_upload(signed), "exists": uploads.exists.get(path)}
+    files = orjson.dumps(answers)
     return b'{"fileData":' + files + b',"filedata":' + files + b"}"
 
 
@@ -187,7 +193,6 @@ def _signed_upload(signed: SignedUpload) -> dict[str, object]:
         "upload_method": signed.method,
         "upload_url": request.url,
         "object_url": signed.object_url,
-        "exists": None,
         "expires_at": iso_time(signed.expires_at),
     }
     if file.md5 is not None:
@@ -201,6 +206,19 @@ def _signed_upload(signed: SignedUpload) -> dict[str, object]:
     return answer
 
 
+def render_verdicts(verdicts: Mapping[RelativePath, Verdict]) -> bytes:
+    """Write the answer of /verify."""
+    return orjson.dumps({"files": {str(path): _verdict(verdict) for path, verdict in verdicts.items()}})
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    answer: dict[str, object] = {"status": verdict.status}
+    if verdict.found is not None:
+        found = {"length": verdict.found.length, "md5": verdict.found.md5, "sha256": verdict.found.sha256}
+        answer["found"] = {name: value for name, value in found.items() if value is not None}
+    return answer
+
+
 def render_signed_download(signed: SignedDownload) -> bytes:
     """Write the answer of /presign."""
     return orjson.dumps({"url": signed.url, "expires_at": iso_time(signed.expires_at)})
@@ -210,7 +228,7 @@ def render_description(description: StoreDescription, service_name: str) -> byte
     """Write the answer of /info."""
     capabilities, rules = description.capabilities, description.rules
     store = {
-        "methods": {method: {"enforced": sorted(names)} for method, names in capabilities.methods.items()},
+        "methods": {method.value: {"enforced": sorted(names)} for method, names in capabilities.methods.items()},
         "key_pattern": rules.pattern.template,
         "max_files": rules.max_files,
         "max_file_bytes": min(rules.files.max_bytes, capabilities.max_request_bytes),

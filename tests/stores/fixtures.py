@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.stores.ceph import start_ceph
 from tests.stores.servers import RunningStore, start_ministack, start_seaweedfs
 
 
@@ -18,4 +19,14 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     """MiniStack, with an empty bucket that all tests of the session share: use keys of your own."""
     with start_ministack(tmp_path_factory.mktemp("ministack")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """Ceph's S3 gateway, with an empty bucket that all tests of the session share: use keys of your own.
+
+    Its programs come from Debian: mark tests that ask for it with `debian`.
+    """
+    with start_ceph(tmp_path_factory.mktemp("ceph")) as store:
         yield store

@@ -65,19 +65,14 @@ class Server:
 
 @contextmanager
 def running(name: str, command: Sequence[str | Path], folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    """Run `command` in `folder` with no other environment than `settings`; at the end it is killed, and gone.
-
-    The environment is bare because the servers read credentials and bucket names from variables such as
-    AWS_ACCESS_KEY_ID, which a developer's shell may well hold.
-    """
-    environment = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), **settings}
+    """Run `command` in `folder` with no other environment than `settings`; at the end it is killed, and gone."""
     with (
         _log_of(folder).open("wb") as log,
         # Leaving Popen's context closes the pipe, at which the supervisor stops the command, and waits for both.
         subprocess.Popen(
             [sys.executable, "-I", "-S", _SUPERVISOR, *command],
             cwd=folder,
-            env=environment,
+            env=bare_environment(folder, settings),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -85,6 +80,15 @@ def running(name: str, command: Sequence[str | Path], folder: Path, settings: Ma
         ) as process,
     ):
         yield Server(name, folder, process)
+
+
+def bare_environment(folder: Path, settings: Mapping[str, str]) -> Mapping[str, str]:
+    """What a program may know of the machine, and `settings`.
+
+    Nothing else, because stores read credentials and bucket names from variables such as AWS_ACCESS_KEY_ID, which a
+    developer's shell may well hold.
+    """
+    return {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), **settings}
 
 
 def free_port(*, also_free: int = 0) -> int:

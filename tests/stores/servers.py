@@ -19,7 +19,7 @@ from tests.stores.processes import ServerExited, free_port, running
 
 REPOSITORY = Path(__file__).parents[2]
 _MINISTACK = REPOSITORY / ".venv" / "ministack" / "bin" / "ministack"
-_REGION = "us-east-1"
+REGION = "us-east-1"
 _STARTS = 3
 
 
@@ -36,7 +36,7 @@ class RunningStore:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     region: str
-    flavour: Literal["seaweedfs", "ministack"]
+    flavour: Literal["seaweedfs", "ministack", "ceph"]
 
     def client(self) -> Any:
         """A boto3 S3 client with this store's credentials: what tests believe when they ask what is stored."""
@@ -73,7 +73,7 @@ def start_seaweedfs(folder: Path) -> AbstractContextManager[RunningStore]:
     Raises:
         ServerFailed: it can't start; the message has its last log lines.
     """
-    return _start(_seaweedfs, folder)
+    return started(_seaweedfs, folder)
 
 
 def start_ministack(folder: Path) -> AbstractContextManager[RunningStore]:
@@ -82,11 +82,12 @@ def start_ministack(folder: Path) -> AbstractContextManager[RunningStore]:
     Raises:
         ServerFailed: it can't start; the message has its last log lines.
     """
-    return _start(_ministack, folder)
+    return started(_ministack, folder)
 
 
 @contextmanager
-def _start(launch: Callable[[Path], AbstractContextManager[RunningStore]], folder: Path) -> Iterator[RunningStore]:
+def started(launch: Callable[[Path], AbstractContextManager[RunningStore]], folder: Path) -> Iterator[RunningStore]:
+    """Launch a store in a subfolder of the empty `folder`; a store that ends at once is given other ports."""
     with ExitStack() as stack:
         yield _launched(launch, folder, stack)
 
@@ -116,7 +117,7 @@ def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
         bucket="bitstore-tests",
         access_key_id="bitstore",
         secret_access_key=secrets.token_hex(20),
-        region=_REGION,
+        region=REGION,
         flavour="seaweedfs",
     )
     credentials = {"accessKey": store.access_key_id, "secretKey": store.secret_access_key}
@@ -158,7 +159,7 @@ def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
     command: list[str | Path] = [weed, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in options.items())]
     try:
         with running(store.name, command, folder, {}) as server:
-            server.wait_until(lambda: _takes_objects(store))
+            server.wait_until(lambda: takes_objects(store))
             yield store
     finally:
         _remove_grpc_sockets(grpc_ports.values())
@@ -180,7 +181,7 @@ def _ministack(folder: Path) -> Iterator[RunningStore]:
         server.wait_until(lambda: _answers(port))
         store = _with_ministack_user(f"http://127.0.0.1:{port}")
         store.client().create_bucket(Bucket=store.bucket)
-        server.wait_until(lambda: _takes_objects(store))
+        server.wait_until(lambda: takes_objects(store))
         yield store
 
 
@@ -196,7 +197,7 @@ def _with_ministack_user(endpoint_url: str) -> RunningStore:
     MiniStack's own key `test` won't do: it stands for root, whose signatures MiniStack 1.5.33 checks on presigned URLs
     and forms, and never in headers.
     """
-    iam = _client(endpoint_url, "test", "test", _REGION, "iam")
+    iam = _client(endpoint_url, "test", "test", REGION, "iam")
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     iam.create_user(UserName="bitstore")
     iam.put_user_policy(UserName="bitstore", PolicyName="store", PolicyDocument=json.dumps(policy))
@@ -207,7 +208,7 @@ def _with_ministack_user(endpoint_url: str) -> RunningStore:
         bucket="bitstore-tests",
         access_key_id=key["AccessKeyId"],
         secret_access_key=key["SecretAccessKey"],
-        region=_REGION,
+        region=REGION,
         flavour="ministack",
     )
 
@@ -218,7 +219,7 @@ def _installed(program: Path) -> Path:
     return program
 
 
-def _takes_objects(store: RunningStore) -> bool:
+def takes_objects(store: RunningStore) -> bool:
     """Whether an object can be stored, for which every part of a store must be up; leaves nothing behind."""
     probe = {"Bucket": store.bucket, "Key": "is-it-ready"}
     with suppress(BotoCoreError, ClientError):

@@ -1,23 +1,38 @@
 """Every store, in every configuration, keeps the contract."""
 
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import urllib3
 
 from adapters.stores.addresses import BucketAddress
-from adapters.stores.contract import Harness, StoreContract
-from adapters.stores.flavours import FLAVOURS
+from adapters.stores.contract import CROWD, Harness, StoreContract
+from adapters.stores.disk import DiskObjects
+from adapters.stores.disk_format import read_info
+from adapters.stores.flavours import EMBEDDED, FLAVOURS
+from adapters.stores.memory import MemoryObjects
+from adapters.stores.s3_inspector import LISTING_PAYS, S3Inspector
 from adapters.stores.signing import PUBLIC_ACL, S3Signing
 from adapters.stores.sigv4 import Credentials
+from application.ports import Inspection
+from domain.keys import ObjectKey
+from domain.uploads import Upload
+from tests.entrypoints.http.live_store import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, LiveStore, live_store
 from tests.stores.servers import RunningStore
+
+PATIENCE = timedelta(seconds=30)
 
 
 def s3_harness(running: RunningStore) -> Harness:
     client, flavour = running.client(), FLAVOURS[running.flavour]
+    address = BucketAddress(running.endpoint_url, running.bucket)
     credentials = Credentials(running.access_key_id, running.secret_access_key)
+    inspector = S3Inspector(address, running.region, lambda: credentials)
     signing = S3Signing(
-        address=BucketAddress(running.endpoint_url, running.bucket),
+        address=address,
         region=running.region,
         flavour=flavour,
         credentials=lambda: credentials,
@@ -28,7 +43,16 @@ def s3_harness(running: RunningStore) -> Harness:
         read=lambda key: _read(client, running.bucket, key),
         list_keys=lambda prefix: _list(client, running.bucket, prefix),
         http=urllib3.PoolManager(timeout=30.0, retries=False),
+        inspect=lambda uploads: asyncio.run(_inspect(inspector, uploads)),
     )
+
+
+async def _inspect(inspector: S3Inspector | DiskObjects | MemoryObjects, uploads: Sequence[Upload]) -> Inspection:
+    await inspector.start()
+    try:
+        return await inspector.inspect(uploads, datetime.now(UTC), PATIENCE)
+    finally:
+        await inspector.stop()
 
 
 def _read(client: Any, bucket: str, key: str) -> bytes | None:
@@ -44,6 +68,67 @@ def _list(client: Any, bucket: str, prefix: str) -> list[str]:
     return [entry["Key"] for entry in answer.get("Contents", [])]
 
 
+def served_harness(live: LiveStore) -> Harness:
+    """The suite for a store that we serve ourselves; the ground truth is what it has when nobody asks over HTTP."""
+    signing = S3Signing(
+        address=BucketAddress(live.origin, BUCKET, base_path="/store"),
+        region=REGION,
+        flavour=EMBEDDED,
+        credentials=lambda: Credentials(ACCESS_KEY, SECRET_KEY),
+        public_acl=lambda: PUBLIC_ACL,
+    )
+    return Harness(
+        store=signing,
+        read=lambda key: asyncio.run(_read_object(live.objects, ObjectKey(key))),
+        list_keys=lambda prefix: sorted(key for key in _all_keys(live) if key.startswith(prefix)),
+        http=live.http,
+        inspect=lambda uploads: asyncio.run(_inspect(live.objects, uploads)),
+    )
+
+
+async def _read_object(objects: DiskObjects | MemoryObjects, key: ObjectKey) -> bytes | None:
+    stored = await objects.open(key)
+    if stored is None:
+        return None
+    try:
+        return b"".join([piece async for piece in stored.read(0, stored.info.length)])
+    finally:
+        await stored.close()
+
+
+def _all_keys(live: LiveStore) -> Iterator[str]:
+    if isinstance(live.objects, MemoryObjects):
+        yield from live.objects._objects
+        return
+    for path in (live.root / "objects").glob("*/*"):
+        with path.open("rb") as file:
+            yield read_info(file.fileno()).key
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStore]:
+    with live_store("memory", tmp_path_factory.mktemp("memory")) as live:
+        yield live
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    def harness(self, memory: LiveStore) -> Harness:
+        return served_harness(memory)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStore]:
+    with live_store("disk", tmp_path_factory.mktemp("disk")) as live:
+        yield live
+
+
+class TestDisk(StoreContract):
+    @pytest.fixture
+    def harness(self, disk: LiveStore) -> Harness:
+        return served_harness(disk)
+
+
 class TestSeaweedFS(StoreContract):
     @pytest.fixture
     def harness(self, seaweedfs: RunningStore) -> Harness:
@@ -54,3 +139,15 @@ class TestMiniStack(StoreContract):
     @pytest.fixture
     def harness(self, ministack: RunningStore) -> Harness:
         return s3_harness(ministack)
+
+
+@pytest.mark.debian
+class TestCeph(StoreContract):
+    @pytest.fixture
+    def harness(self, ceph: RunningStore) -> Harness:
+        return s3_harness(ceph)
+
+
+def test_the_suite_looks_into_s3_stores_in_both_ways() -> None:
+    """Few keys are asked for one by one, a crowd is looked for in listings."""
+    assert 3 < LISTING_PAYS < CROWD

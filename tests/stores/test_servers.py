@@ -15,11 +15,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.stores import servers
+from tests.stores.ceph import start_ceph
 from tests.stores.processes import ServerExited, ServerFailed, free_port, running
 from tests.stores.servers import REPOSITORY, RunningStore, start_ministack, start_seaweedfs
 
+DEBIAN = pytest.mark.debian
 
-@pytest.fixture(params=["seaweedfs", "ministack"])
+
+@pytest.fixture(params=["seaweedfs", "ministack", pytest.param("ceph", marks=DEBIAN)])
 def store(request: pytest.FixtureRequest) -> RunningStore:
     found: RunningStore = request.getfixturevalue(request.param)
     return found
@@ -64,7 +67,7 @@ def test_hides_its_secret_from_messages(store: RunningStore) -> None:
     assert store.secret_access_key not in repr(store)
 
 
-@pytest.mark.parametrize("start", [start_seaweedfs, start_ministack])
+@pytest.mark.parametrize("start", [start_seaweedfs, start_ministack, pytest.param(start_ceph, marks=DEBIAN)])
 def test_is_gone_after_use(start: Callable[[Path], AbstractContextManager[RunningStore]], tmp_path: Path) -> None:
     with start(tmp_path) as store:
         port = urlsplit(store.endpoint_url).port

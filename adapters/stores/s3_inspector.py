@@ -1,0 +1,242 @@
+"""Looking into an S3 bucket: HEAD requests for few keys, listings for many.
+
+A listing tells of up to 1,000 keys in about the time of ten HEAD requests, so a large batch is looked for in the
+listing of the folder that all its keys share. A listing knows an object's length and ETag. Where that leaves a doubt,
+and where the folder turns out to hold mostly other things, the keys are asked for one by one. Nothing is concluded from
+a listing's order, which not every store keeps. ("HeadObject" and "ListObjectsV2" in the Amazon S3 API reference.)
+"""
+
+import asyncio
+import os.path
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Self
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+
+import aiohttp
+from attrs import define, field, frozen
+from yarl import URL
+
+from adapters.stores.addresses import BucketAddress
+from adapters.stores.sigv4 import Credentials, Request, Signer, canonical_query, uri_encode
+from application.ports import Inspection
+from domain.errors import ErrorCode, Unavailable
+from domain.files import Md5, Sha256
+from domain.inspection import FoundObject, Status, compare
+from domain.keys import ObjectKey
+from domain.uploads import Upload
+
+CONCURRENCY = 32
+"""How many requests are under way at once, over all batches."""
+
+LISTING_PAYS = 16
+"""How many wanted keys one listing must tell of to be cheaper than asking for each."""
+
+_ETAG_MD5 = re.compile(r'"?([0-9a-fA-F]{32})"?')
+_LENGTH = re.compile(r"[0-9]{1,19}")
+_EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_OK, _FORBIDDEN, _MISSING = 200, 403, 404
+
+Found = dict[ObjectKey, FoundObject | None]
+
+
+@define
+class S3Inspector:
+    """An `ObjectInspector` of the bucket at `address`, as the service itself reaches it."""
+
+    address: BucketAddress
+    region: str
+    credentials: Callable[[], Credentials] = field(repr=False)
+    _http: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
+
+    async def start(self) -> None:
+        """Open the pool of connections; nothing is asked yet."""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONCURRENCY),
+            # What compresses on the way takes an object's length away.
+            headers={"Accept-Encoding": "identity"},
+            trust_env=False,
+        )
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:
+        """Look at the keys of `uploads`, as the port says."""
+        found: Found = {}
+        failure = None
+        try:
+            look = _Look(self._opened(), self.address, Signer(self.credentials(), self.region, now), found)
+            async with asyncio.timeout(patience.total_seconds()):
+                await look.at({upload.key: upload for upload in uploads})
+        except Unavailable as error:
+            failure = error
+        except TimeoutError:
+            failure = _unavailable("it took too long")
+        except (aiohttp.ClientError, OSError) as error:
+            failure = _unavailable(type(error).__name__)
+        return Inspection(found, failure)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            raise _unavailable("the inspector has not been started")
+        return self._http
+
+
+@frozen
+class _Look:
+    """One inspection; what is learnt goes into `found` at once, so that it outlives a failure."""
+
+    http: aiohttp.ClientSession
+    address: BucketAddress
+    signer: Signer
+    found: Found
+
+    async def at(self, wanted: Mapping[ObjectKey, Upload]) -> None:
+        if len(wanted) > LISTING_PAYS:
+            await self._list(wanted)
+        await self._head_all([upload for upload in wanted.values() if self._is_open(upload)])
+
+    def _is_open(self, upload: Upload) -> bool:
+        """Tell whether an object must be asked for itself; what a listing said of it doesn't count then."""
+        if upload.key not in self.found:
+            return True
+        found = self.found[upload.key]
+        # An ETag can look like an MD5 and be none (SSE-KMS), and a listing has no SHA-256.
+        doubtful = found is not None and found.length == upload.file.length
+        if doubtful and compare(upload.file, found) is not Status.STORED:
+            del self.found[upload.key]
+            return True
+        return False
+
+    async def _list(self, wanted: Mapping[ObjectKey, Upload]) -> None:
+        """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
+        prefix, token = _shared_folder(wanted), ""
+        while page := await self._page(prefix, token):
+            news = {key: page.entries[key] for key in wanted if key in page.entries and key not in self.found}
+            self.found.update(news)
+            if page.is_last:
+                self.found.update({key: None for key in wanted if key not in self.found})
+            if page.is_last or not page.next_token or len(news) < LISTING_PAYS:
+                return
+            token = page.next_token
+
+    async def _page(self, prefix: str, token: str) -> "_Page | None":
+        query = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
+        if token:
+            query.append(("continuation-token", token))
+        request = Request("GET", self.address.bucket_origin, self.address.bucket_path or "/", query)
+        async with self._send(request) as answer:
+            if answer.status == _FORBIDDEN:
+                return None  # we may not list; perhaps we may still ask for single objects
+            _expect(answer, _OK)
+            return _Page.parse(await answer.read())
+
+    async def _head_all(self, uploads: Sequence[Upload]) -> None:
+        waiting = iter(uploads)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(CONCURRENCY, len(uploads))):
+                    group.create_task(self._head_next(waiting))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _head_next(self, waiting: Iterator[Upload]) -> None:
+        for upload in waiting:
+            request = Request(
+                "HEAD",
+                self.address.bucket_origin,
+                self.address.path_of(upload.key),
+                headers={"x-amz-checksum-mode": "ENABLED"},
+            )
+            async with self._send(request) as answer:
+                if answer.status == _MISSING:
+                    self.found[upload.key] = None
+                elif answer.status != _FORBIDDEN:  # the store won't tell, which is not a failure
+                    _expect(answer, _OK)
+                    self.found[upload.key] = _object_of(answer.headers)
+
+    def _send(self, request: Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = self.signer.sign_headers(request, _EMPTY_SHA256)
+        query = canonical_query(request.query)
+        url = URL(f"{request.origin}{uri_encode(request.path, safe='/')}?{query}".rstrip("?"), encoded=True)
+        return self.http.request(request.method, url, headers=headers, allow_redirects=False)
+
+
+def _shared_folder(keys: Iterable[str]) -> str:
+    """Give the longest start, up to a slash, that all keys share."""
+    shared = os.path.commonprefix([min(keys), max(keys)])  # noqa: RUF071 - of characters; the slash comes next
+    return shared[: shared.rfind("/") + 1]
+
+
+def _unavailable(reason: str) -> Unavailable:
+    return Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the object store can't be looked into: {reason}")
+
+
+def _expect(answer: aiohttp.ClientResponse, status: int) -> None:
+    if answer.status != status:
+        raise _unavailable(f"it answered {answer.status}")
+
+
+def _object_of(headers: Mapping[str, str]) -> FoundObject:
+    """Read the answer to a HEAD request ("HeadObject")."""
+    encrypted = headers.get("x-amz-server-side-encryption", "AES256") != "AES256" or any(
+        name.lower().startswith("x-amz-server-side-encryption-customer") for name in headers
+    )
+    checksum = headers.get("x-amz-checksum-sha256", "")
+    # A composite checksum, of parts, has "-" and their number behind it; and is not one of the bytes.
+    return FoundObject(
+        length=_length_of(headers.get("Content-Length", "")),
+        md5=None if encrypted else _md5_of(headers.get("ETag", "")),
+        sha256=None if Sha256.fault(checksum) else Sha256(checksum),
+    )
+
+
+def _length_of(digits: str) -> int:
+    if not _LENGTH.fullmatch(digits):
+        raise _unavailable("it didn't tell an object's length")
+    return int(digits)
+
+
+def _md5_of(etag: str) -> Md5 | None:
+    """Read an ETag, which is an MD5 in hexadecimal for what was uploaded in one request ("Object", ETag)."""
+    digits = _ETAG_MD5.fullmatch(etag)
+    return Md5.of(bytes.fromhex(digits[1])) if digits else None
+
+
+@frozen
+class _Page:
+    """One answer of ListObjectsV2. A page that isn't the last, and has no `next_token`, can't be gone on from."""
+
+    entries: Mapping[str, FoundObject]
+    is_last: bool
+    next_token: str
+
+    @classmethod
+    def parse(cls, document: bytes) -> Self:
+        root = _root_of(document)
+        namespace = root.tag.removesuffix("ListBucketResult")
+        decode = unquote_plus if root.findtext(f"{namespace}EncodingType") == "url" else str
+        entries = {}
+        for entry in root.iterfind(f"{namespace}Contents"):
+            key, size, etag = (entry.findtext(f"{namespace}{name}", "") for name in ("Key", "Size", "ETag"))
+            entries[decode(key)] = FoundObject(_length_of(size), _md5_of(etag))
+        is_last = root.findtext(f"{namespace}IsTruncated") == "false"
+        return cls(entries, is_last, root.findtext(f"{namespace}NextContinuationToken", ""))
+
+
+def _root_of(document: bytes) -> ET.Element:
+    try:
+        root = ET.fromstring(document)  # noqa: S314 - from our own store, and expat expands no external entities
+    except (ET.ParseError, ValueError, LookupError) as error:  # the latter two: an encoding that expat doesn't know
+        raise _unavailable("its listing can't be read") from error
+    # Whatever else is well-formed, such as the page of a proxy, has no objects in it either.
+    if root.tag.rpartition("}")[2] != "ListBucketResult":
+        raise _unavailable("it answered with something else than a listing")
+    return root

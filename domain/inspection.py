@@ -1,0 +1,42 @@
+"""Whether what a store holds is what was declared."""
+
+from enum import StrEnum
+
+from attrs import frozen
+
+from domain.files import DeclaredFile, Md5, Sha256
+
+
+class Status(StrEnum):
+    """How a declared file compares with what the store holds at exactly its key."""
+
+    STORED = "stored"
+    MISSING = "missing"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+    """There is an object of that length, but the store can't tell a digest that was declared."""
+
+
+@frozen
+class FoundObject:
+    """What a store says of an object. A digest that it doesn't know, or that is not one of the whole bytes, is None."""
+
+    length: int
+    md5: Md5 | None = None
+    sha256: Sha256 | None = None
+
+
+def compare(file: DeclaredFile, found: FoundObject | None) -> Status:
+    """Compare a declaration with what was found; None is no object. Length and digest must both match.
+
+    Where a file declares two digests and the store knows both, both must match.
+    """
+    if found is None:
+        return Status.MISSING
+    if found.length != file.length:
+        return Status.DIFFERENT
+    pairs = ((file.md5, found.md5), (file.sha256, found.sha256))
+    matches = [declared == stored for declared, stored in pairs if declared is not None and stored is not None]
+    if not matches:
+        return Status.UNKNOWN
+    return Status.STORED if all(matches) else Status.DIFFERENT

@@ -1,0 +1,1 @@
+"""The stores: signing and verifying first, against the SDK and the examples of AWS."""

@@ -1,0 +1,1 @@
+"""The edges: settings, HTTP, the command line."""

@@ -1,0 +1,1 @@
+"""HTTP, over real servers on the loopback interface."""
