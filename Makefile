@@ -53,15 +53,12 @@ install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) ## Add what it takes to t
 demo: install ## Start the service on a disk store and send a dataset through it (ARGS=--once: then stop)
 	$(BIN)/bitstore demo $(ARGS)
 
-# One worker per core of a small machine; tests that share a server stay together.
-PARALLEL := -n 2 --dist loadgroup
-
 test: lint ## Lint, check types and run all tests but those that need Debian packages (ARGS go to pytest)
-	$(BIN)/python -m pytest $(PARALLEL) -m 'not debian' $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m 'not debian' $(ARGS)
 
 test-all: lint ## The same with Ceph, from Debian packages: says which to install
 	@$(BIN)/python -m tests.debian
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: install-test ## Lint, check the format and the types
 	$(BIN)/ruff check .

@@ -43,6 +43,8 @@ _CANNED_ACLS = (
     "bucket-owner-read",
     "bucket-owner-full-control",
 )
+# An origin as browsers send it (RFC 6454, section 6.2): no path, not even a slash.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 _SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _VIRTUAL_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*[a-z0-9]")
@@ -164,7 +166,7 @@ def _rest(
     inspect = reader.flag("INSPECT_ON_AUTHORIZE", default=True)
     patience = timedelta(seconds=reader.integer("INSPECT_TIMEOUT_SECONDS", 2, low=1, high=60))
     max_body_bytes = reader.integer("MAX_BODY_BYTES", 8 * 1024**2, low=1_024, high=1024**3)
-    cors_origins = reader.items("CORS_ALLOW_ORIGINS", "*")
+    cors_origins = _cors_origins(reader)
     log_format = reader.choice("LOG_FORMAT", ("console", "json"), "console") or "console"
     if pattern is None or keys is None or store is None:
         return None
@@ -196,11 +198,21 @@ def _refuse_unknown_names(reader: EnvironmentReader) -> None:
 
 
 def _service_name(reader: EnvironmentReader) -> str:
-    name = reader.text("SERVICE_NAME") or reader.text("DATAHUB_SERVICE_NAME", "rawstore") or ""
-    reader.effective["SERVICE_NAME"] = reader.effective.pop("DATAHUB_SERVICE_NAME", name)
+    other_name = reader.environ.get("DATAHUB_SERVICE_NAME") or "rawstore"
+    name = reader.text("SERVICE_NAME", other_name) or other_name
+    if name != other_name and reader.environ.get("DATAHUB_SERVICE_NAME"):
+        reader.fault("SERVICE_NAME and DATAHUB_SERVICE_NAME are both given, and differ")
     if not _SERVICE_NAME.fullmatch(name) or name in RESERVED_NAMES:
         reader.fault(f"SERVICE_NAME must be one plain URL segment, and none of {', '.join(RESERVED_NAMES)}: {name!r}")
     return name
+
+
+def _cors_origins(reader: EnvironmentReader) -> Sequence[str]:
+    origins = reader.items("CORS_ALLOW_ORIGINS", "*")
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            reader.fault(f"CORS_ALLOW_ORIGINS: {origin!r} is neither * nor an origin such as https://data.example")
+    return origins
 
 
 def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | None:

@@ -364,10 +364,10 @@ _generated_media_types: SearchStrategy[str] = st.tuples(
     _tokens, st.just("/"), _tokens, st.lists(_parameters, max_size=3).map("".join)
 ).map("".join)
 
-media_types: SearchStrategy[MediaType] = st.one_of(
-    st.sampled_from(["text/csv", "application/json", "text/plain; charset=utf-8", "application/vnd.ms-excel"]),
-    _generated_media_types,
-).map(MediaType)
+_usual_media_types: SearchStrategy[str] = st.sampled_from(
+    ["text/csv", "application/json", "text/plain; charset=utf-8", "application/vnd.ms-excel", 'a/b; c="d\\"e"']
+)
+media_types: SearchStrategy[MediaType] = st.one_of(_usual_media_types, _generated_media_types).map(MediaType)
 
 near_miss_media_types: SearchStrategy[NearMiss] = st.one_of(
     _planted(_generated_media_types, st.sampled_from("\r\n\x00\x0b\x0c\x1f\x7f"), "a control character"),
@@ -420,7 +420,7 @@ def declarations(draw: DrawFn, *, both_digests: bool = False) -> Declaration:
     if "sha256" in digests:
         declaration["sha256"] = str(draw(sha256s))
     if draw(st.booleans()):
-        declaration["type"] = str(draw(media_types))
+        declaration["type"] = draw(_usual_media_types)
     if draw(st.booleans()):
         declaration["name"] = str(draw(file_names))
     return declaration
@@ -454,7 +454,7 @@ def near_miss_declarations(draw: DrawFn) -> NearMiss:
 
 
 @composite
-def filedatas(draw: DrawFn, max_size: int = 5) -> dict[str, object]:
+def filedatas(draw: DrawFn, max_size: int = 4) -> dict[str, object]:
     """The `filedata` of a request: declarations by relative path."""
     return draw(st.dictionaries(short_paths.map(str), declarations(), min_size=1, max_size=max_size))
 

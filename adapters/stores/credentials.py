@@ -20,6 +20,20 @@ REFRESH_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
+def sdk_session() -> Any:  # noqa: ANN401 - the SDK is untyped
+    """Make a session whose credentials say truly when they expire.
+
+    The SDK goes on using an instance role's credentials when the metadata service has no newer ones, and to that end
+    moves their expiry by 15 minutes and more. A request signed with them would die before we said that it does.
+    """
+    session = botocore.session.get_session()
+    for provider in session.get_component("credential_provider").providers:
+        if provider.METHOD == "iam-role":
+            # There is no public switch; a test with a metadata service notices if this stops working.
+            provider._role_fetcher._evaluate_expiration = lambda _credentials: None  # noqa: SLF001
+    return session
+
+
 @define
 class ChainCredentials:
     """Credentials from the SDK's chain: environment, profile, web identity, container or instance role.
@@ -29,7 +43,7 @@ class ChainCredentials:
     was rotated in a file is picked up while the service runs.
     """
 
-    session: Callable[[], Any] = botocore.session.get_session
+    session: Callable[[], Any] = sdk_session
     _found: Any = field(default=None, init=False, repr=False)
     _current: Credentials | None = field(default=None, init=False, repr=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
@@ -42,7 +56,7 @@ class ChainCredentials:
 
     async def start(self) -> None:
         """Ask the chain once, and go on asking in the background."""
-        await self._refresh()
+        await self.refresh()
         self._task = asyncio.create_task(self._keep_fresh())
 
     async def stop(self) -> None:
@@ -59,13 +73,13 @@ class ChainCredentials:
     async def _keep_fresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            await self._refresh()
+            await self.refresh()
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Ask the chain now. Never raises: what was found before stays in use until it expires."""
         try:
             self._current = await asyncio.to_thread(self._ask_chain)
-        except (BotoCoreError, ClientError, OSError) as error:
-            # What was found before stays in use until it expires.
+        except (BotoCoreError, ClientError, OSError, RuntimeError) as error:  # RuntimeError: refreshed, yet expired
             _log.warning("the AWS SDK gave no credentials: %s", type(error).__name__)
 
     def _ask_chain(self) -> Credentials | None:

@@ -6,7 +6,7 @@ Signing needs none of this; a store that is down doesn't stop it.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -42,6 +42,7 @@ class S3Bucket:
     acl: str | None = None
     auto_acl: bool = False
     _task: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
+    _sdk: tuple[Credentials, Any] | None = field(default=None, init=False, repr=False)
 
     def public_acl(self) -> str | None:
         """Give the acl of public uploads; while a bucket has not been asked yet, what the original service signed."""
@@ -60,11 +61,13 @@ class S3Bucket:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._sdk is not None:
+            self._sdk[1].close()
 
     async def check(self) -> None:
         """Raise `Unavailable` unless the bucket answers to our credentials."""
         try:
-            await asyncio.to_thread(self._head_bucket)
+            await asyncio.to_thread(lambda: self._client().head_bucket(Bucket=self.address.bucket))
         except _FAILURES as error:
             raise Unavailable(
                 ErrorCode.STORE_UNAVAILABLE, f"the bucket doesn't answer as it should: {_cause(error)}"
@@ -86,21 +89,16 @@ class S3Bucket:
         self.acl = None if refuses else PUBLIC_ACL
         return True
 
-    def _head_bucket(self) -> None:
-        with closing(self._client()) as client:
-            client.head_bucket(Bucket=self.address.bucket)
-
     def _refuses_acls(self) -> bool:
         """Ask for the bucket's ownership controls (Amazon S3 User Guide, "Controlling ownership of objects")."""
         try:
-            with closing(self._client()) as client:
-                answer = client.get_bucket_ownership_controls(Bucket=self.address.bucket)
+            answer = self._client().get_bucket_ownership_controls(Bucket=self.address.bucket)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
             if error.response["Error"]["Code"] in ("AccessDenied", "403"):
                 _log.warning("not allowed to ask whether the bucket takes ACLs; set STORAGE_ACL to choose")
             # A store that answers, but has no ownership controls (or won't tell), is treated as the original did.
-            if 400 <= status < 500 or status == 501:
+            if (400 <= status < 500 and status != 429) or status == 501:
                 return False
             raise
         # A store that doesn't know the question may answer another one: it lists the bucket, for example.
@@ -109,6 +107,11 @@ class S3Bucket:
 
     def _client(self) -> Any:  # noqa: ANN401 - the SDK is untyped
         credentials = self.credentials()
+        if self._sdk is None or self._sdk[0] != credentials:
+            self._sdk = (credentials, self._new_client(credentials))
+        return self._sdk[1]
+
+    def _new_client(self, credentials: Credentials) -> Any:  # noqa: ANN401 - as above
         session = boto3.Session(
             aws_access_key_id=credentials.access_key_id,
             aws_secret_access_key=credentials.secret_access_key,

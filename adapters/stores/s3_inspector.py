@@ -101,28 +101,17 @@ class _Look:
     async def at(self, wanted: Mapping[ObjectKey, Upload]) -> None:
         if len(wanted) > LISTING_PAYS:
             await self._list(wanted)
-        await self._head_all([upload for upload in wanted.values() if self._is_open(upload)])
-
-    def _is_open(self, upload: Upload) -> bool:
-        """Tell whether an object must be asked for itself; what a listing said of it doesn't count then."""
-        if upload.key not in self.found:
-            return True
-        found = self.found[upload.key]
-        # An ETag can look like an MD5 and be none (SSE-KMS), and a listing has no SHA-256.
-        doubtful = found is not None and found.length == upload.file.length
-        if doubtful and compare(upload.file, found) is not Status.STORED:
-            del self.found[upload.key]
-            return True
-        return False
+        await self._head_all([upload for upload in wanted.values() if upload.key not in self.found])
 
     async def _list(self, wanted: Mapping[ObjectKey, Upload]) -> None:
         """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
-        prefix, token = _shared_folder(wanted), ""
+        prefix, token, listed = _shared_folder(wanted), "", set[ObjectKey]()
         while page := await self._page(prefix, token):
-            news = {key: page.entries[key] for key in wanted if key in page.entries and key not in self.found}
-            self.found.update(news)
+            news = {key: page.entries[key] for key in wanted if key in page.entries and key not in listed}
+            listed.update(news)
+            self.found.update({key: found for key, found in news.items() if _is_settled(wanted[key], found)})
             if page.is_last:
-                self.found.update({key: None for key in wanted if key not in self.found})
+                self.found.update({key: None for key in wanted if key not in listed})
             if page.is_last or not page.next_token or len(news) < LISTING_PAYS:
                 return
             token = page.next_token
@@ -167,6 +156,14 @@ class _Look:
         query = canonical_query(request.query)
         url = URL(f"{request.origin}{uri_encode(request.path, safe='/')}?{query}".rstrip("?"), encoded=True)
         return self.http.request(request.method, url, headers=headers, allow_redirects=False)
+
+
+def _is_settled(upload: Upload, listed: FoundObject) -> bool:
+    """Tell whether what a listing says is enough; if not, the object must be asked for itself.
+
+    An ETag can look like an MD5 and be none (SSE-KMS), and a listing has no SHA-256.
+    """
+    return listed.length != upload.file.length or compare(upload.file, listed) is Status.STORED
 
 
 def _shared_folder(keys: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,13 +12,7 @@ from tests.serve import bitstore_serve
 from tests.stores.servers import RunningStore
 from tests.tokens import make_token, public_pem, rsa_key
 
-
-def _store(name: str, *marks: pytest.MarkDecorator) -> Any:
-    """All tests of one store go to one worker of pytest-xdist, so that its services are started once."""
-    return pytest.param(name, marks=[pytest.mark.xdist_group(f"clients of {name}"), *marks])
-
-
-_STORES = [*map(_store, ("disk", "seaweedfs", "ministack")), _store("ceph", pytest.mark.debian)]
+_STORES = ["disk", "seaweedfs", "ministack", pytest.param("ceph", marks=pytest.mark.debian)]
 
 
 @frozen

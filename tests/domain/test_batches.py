@@ -116,9 +116,9 @@ def test_a_client_never_names_its_own_key(member: str, template: str) -> None:
 
 
 @given(
-    good=bits.filedatas(),
-    bad=st.lists(st.tuples(bits.short_paths.map(str), bits.near_miss_declarations()), max_size=3),
-    lost=st.lists(st.tuples(bits.near_miss_paths, bits.declarations()), max_size=3),
+    good=bits.filedatas(max_size=2),
+    bad=st.lists(st.tuples(bits.short_paths.map(str), bits.near_miss_declarations()), max_size=2),
+    lost=st.lists(st.tuples(bits.near_miss_paths, bits.declarations()), max_size=2),
     data=st.data(),
 )
 def test_a_batch_with_bad_files_is_refused_whole_and_names_each_once_in_order(

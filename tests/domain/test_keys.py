@@ -25,58 +25,52 @@ CODES: dict[type[CheckedText], ErrorCode] = {
 }
 
 
-@pytest.mark.parametrize("kind", SEGMENT_TYPES)
+def assert_judged(kinds: list[type[CheckedText]], text: str, *, legal: bool) -> None:
+    """Check that every kind keeps `text` byte for byte if it is `legal`, and else refuses it with its own code."""
+    for kind in kinds:
+        if legal:
+            value = kind(text)
+            assert value == text
+            assert value.encode() == text.encode()
+            assert f"{value}" == str(value) == text
+        else:
+            assert_refused(kind, text, CODES[kind])
+
+
 @given(text=bits.segments)
-def test_a_legal_segment_is_kept_byte_for_byte(kind: type[CheckedText], text: str) -> None:
-    value = kind(text)
-    assert value == text
-    assert value.encode() == text.encode()
-    assert f"{value}" == str(value) == text
+def test_a_legal_segment_is_kept_byte_for_byte(text: str) -> None:
+    assert_judged(SEGMENT_TYPES + PATH_TYPES, text, legal=True)
 
 
-@pytest.mark.parametrize("kind", PATH_TYPES)
 @given(text=bits.path_texts)
-def test_a_legal_path_is_kept_byte_for_byte(kind: type[CheckedText], text: str) -> None:
-    value = kind(text)
-    assert value == text
-    assert value.encode() == text.encode()
-    assert f"{value}" == str(value) == text
+def test_a_legal_path_is_kept_byte_for_byte(text: str) -> None:
+    assert_judged(PATH_TYPES, text, legal=True)
 
 
-@pytest.mark.parametrize("kind", SEGMENT_TYPES)
 @given(miss=bits.near_miss_segments)
-def test_what_is_almost_a_segment_is_refused(kind: type[CheckedText], miss: bits.NearMiss) -> None:
-    assert_refused(kind, miss.value, CODES[kind])
+def test_what_is_almost_a_segment_is_refused(miss: bits.NearMiss) -> None:
+    assert_judged(SEGMENT_TYPES, str(miss.value), legal=False)
 
 
-@pytest.mark.parametrize("kind", PATH_TYPES)
 @given(miss=bits.near_miss_paths)
-def test_what_is_almost_a_path_is_refused(kind: type[CheckedText], miss: bits.NearMiss) -> None:
-    assert_refused(kind, miss.value, CODES[kind])
+def test_what_is_almost_a_path_is_refused(miss: bits.NearMiss) -> None:
+    assert_judged(SEGMENT_TYPES + PATH_TYPES, str(miss.value), legal=False)
 
 
-@pytest.mark.parametrize("kind", SEGMENT_TYPES)
 @given(text=bits.any_text)
-def test_any_text_is_a_segment_exactly_if_the_rules_say_so(kind: type[CheckedText], text: str) -> None:
-    if bits.is_legal_segment(text):
-        assert kind(text) == text
-    else:
-        assert_refused(kind, text, CODES[kind])
+def test_any_text_is_a_segment_exactly_if_the_rules_say_so(text: str) -> None:
+    assert_judged(SEGMENT_TYPES, text, legal=bits.is_legal_segment(text))
 
 
-@pytest.mark.parametrize("kind", PATH_TYPES)
 @given(text=st.lists(bits.any_text, min_size=1, max_size=3).map("/".join))
-def test_any_text_is_a_path_exactly_if_the_rules_say_so(kind: type[CheckedText], text: str) -> None:
-    if bits.is_legal_path(text):
-        assert kind(text) == text
-    else:
-        assert_refused(kind, text, CODES[kind])
+def test_any_text_is_a_path_exactly_if_the_rules_say_so(text: str) -> None:
+    assert_judged(PATH_TYPES, text, legal=bits.is_legal_path(text))
 
 
-@pytest.mark.parametrize("kind", SEGMENT_TYPES + PATH_TYPES)
 @given(value=bits.not_a_string)
-def test_what_is_not_a_string_is_refused(kind: type[CheckedText], value: object) -> None:
-    assert_refused(kind, value, CODES[kind])
+def test_what_is_not_a_string_is_refused(value: object) -> None:
+    for kind, code in CODES.items():
+        assert_refused(kind, value, code)
 
 
 def test_every_character_of_the_basic_plane_is_judged_as_the_unicode_database_says() -> None:

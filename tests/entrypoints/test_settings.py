@@ -130,7 +130,14 @@ class TestTheOriginalVariablesAlone:
 
     def test_may_name_the_service_as_the_stack_does(self) -> None:
         assert read(SERVICE_NAME=None, DATAHUB_SERVICE_NAME="bits").service_name == "bits"
-        assert read(SERVICE_NAME="first", DATAHUB_SERVICE_NAME="second").service_name == "first"
+        assert read(SERVICE_NAME="bits", DATAHUB_SERVICE_NAME="bits").service_name == "bits"
+        with pytest.raises(Misconfigured, match="differ"):
+            read(SERVICE_NAME="first", DATAHUB_SERVICE_NAME="second")
+
+    @pytest.mark.parametrize("origins", ["data.example", "https://data.example/", "https://a.example, b", "null"])
+    def test_refuse_origins_that_no_browser_sends(self, origins: str) -> None:
+        with pytest.raises(Misconfigured, match="CORS_ALLOW_ORIGINS"):
+            read(CORS_ALLOW_ORIGINS=origins)
 
     def test_may_be_empty_which_means_absent(self) -> None:
         unset = dict.fromkeys(("STORAGE_REGION", "STORAGE_FLAVOUR", "MAX_FILES", "REQUIRE_DIGEST", "LOG_FORMAT"), "")

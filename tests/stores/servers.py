@@ -38,9 +38,9 @@ class RunningStore:
     region: str
     flavour: Literal["seaweedfs", "ministack", "ceph"]
 
-    def client(self) -> Any:
-        """A boto3 S3 client with this store's credentials: what tests believe when they ask what is stored."""
-        return _client(self.endpoint_url, self.access_key_id, self.secret_access_key, self.region)
+    def client(self, service: str = "s3") -> Any:
+        """A boto3 client with this store's credentials; that for S3 is whom tests ask what is stored."""
+        return _client(self.endpoint_url, self.access_key_id, self.secret_access_key, self.region, service)
 
 
 @cache

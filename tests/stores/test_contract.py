@@ -26,10 +26,11 @@ from tests.stores.servers import RunningStore
 PATIENCE = timedelta(seconds=30)
 
 
-def s3_harness(running: RunningStore) -> Harness:
+def s3_harness(running: RunningStore, signing_credentials: Credentials | None = None) -> Harness:
+    """The suite for a store that runs; its own credentials sign, unless others are given."""
     client, flavour = running.client(), FLAVOURS[running.flavour]
     address = BucketAddress(running.endpoint_url, running.bucket)
-    credentials = Credentials(running.access_key_id, running.secret_access_key)
+    credentials = signing_credentials or Credentials(running.access_key_id, running.secret_access_key)
     inspector = S3Inspector(address, running.region, lambda: credentials)
     signing = S3Signing(
         address=address,

@@ -162,7 +162,7 @@ class TestFailures:
             bucket = bucket_at(failing)
             async with started(bucket):
                 assert bucket.public_acl() == PUBLIC_ACL
-                bucket.address = BucketAddress(working, "datasets")
+                bucket.address, bucket._sdk = BucketAddress(working, "datasets"), None
                 assert bucket._task is not None
                 await asyncio.wait_for(bucket._task, 10)
                 assert bucket.public_acl() is None

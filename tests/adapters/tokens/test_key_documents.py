@@ -1,7 +1,7 @@
 """Key documents: which keys of them are used, with which algorithm, and what refuses the whole document."""
 
-import json
 import itertools
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -178,7 +178,9 @@ class TestKeysThatAreLeftOut:
 
 class TestDocumentsThatAreRefused:
     @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
-    @pytest.mark.parametrize("base", [RSA, EC, ED, {"kty": "oct", "kid": "o"}, {"use": "enc"}], ids=["RSA", "EC", "OKP", "oct", "enc"])
+    @pytest.mark.parametrize(
+        "base", [RSA, EC, ED, {"kty": "oct", "kid": "o"}, {"use": "enc"}], ids=["RSA", "EC", "OKP", "oct", "enc"]
+    )
     def test_show_private_or_symmetric_keys(self, base: Jwk, member: str) -> None:
         told = refusal(key_set([jwk(rsa_key(), "good"), {**base, member: SECRET}]))
         assert "private or symmetric" in told

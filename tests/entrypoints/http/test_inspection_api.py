@@ -2,13 +2,15 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import urllib3
+from attrs import frozen
 
 from domain.files import Md5
 from entrypoints import wiring
@@ -56,12 +58,18 @@ def serving_on(backend: str, request: pytest.FixtureRequest, **changes: str) -> 
             base = (
                 MEMORY if backend == "memory" else {**MEMORY, "STORAGE_BACKEND": "disk", "STORAGE_DISK_ROOT": str(root)}
             )
-        yield stack.enter_context(live_service(base, **changes))
+        yield stack.enter_context(live_service(base, changes))
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def service(request: pytest.FixtureRequest) -> Iterator[LiveService]:
     with serving_on(request.param, request) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[LiveService]:
+    with live_service() as service:
         yield service
 
 
@@ -211,7 +219,7 @@ class TestVerify:
         assert verify(service, body) == {"a.csv": {"status": "missing"}}
 
     def test_a_wish_that_concerns_the_upload_alone_does_not_matter(self, service: LiveService) -> None:
-        body = batch(metadata={"name": "wishes"}, accept=["PUT"], overwrite=False, require=["md5"])
+        body = batch(metadata={"name": "wishes"}, more={"accept": ["PUT"], "overwrite": False, "require": ["md5"]})
         assert verify(service, body) == {"a.csv": {"status": "missing"}}
 
 
@@ -233,46 +241,55 @@ REFUSED: list[tuple[str, str | None, object]] = [
 
 
 @pytest.mark.parametrize(("code", "shown", "body"), [pytest.param(*case, id=case[0]) for case in REFUSED])
-def test_verify_refuses_what_authorize_refuses(code: str, shown: str | None, body: object) -> None:
-    with live_service() as service:
-        tokens = {
-            None: None,
-            OWNER: service.token(),
-            "bob": service.token("bob"),
-            "no permissions": service.token(permissions={}),
-        }
-        encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answers = [
-            service.send("POST", f"/rawstore/{route}", token=tokens.get(shown, shown), body=encoded)
-            for route in ("verify", "authorize")
-        ]
-        assert answers[0].code == code
-        assert answers[0].status == answers[1].status
-        assert answers[0].json == answers[1].json
+def test_verify_refuses_what_authorize_refuses(memory: LiveService, code: str, shown: str | None, body: object) -> None:
+    tokens = {
+        None: None,
+        OWNER: memory.token(),
+        "bob": memory.token("bob"),
+        "no permissions": memory.token(permissions={}),
+    }
+    encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+    verified, authorized = (
+        memory.send("POST", f"/rawstore/{route}", token=tokens.get(shown, shown), body=encoded)
+        for route in ("verify", "authorize")
+    )
+    assert verified.code == code
+    assert verified.status == authorized.status
+    assert verified.json == authorized.json
 
 
-def test_verify_is_a_post(service: LiveService) -> None:
-    answer = service.send("GET", "/rawstore/verify", token=service.token())
+def test_verify_is_a_post(memory: LiveService) -> None:
+    answer = memory.send("GET", "/rawstore/verify", token=memory.token())
     assert (answer.status, answer.code) == (405, "method_not_allowed")
 
 
 # When the store is down, or slow
 
 
+@frozen
+class Weak:
+    """A service that reaches its store through a proxy, which can be stopped for good."""
+
+    service: LiveService
+    proxy: StoreProxy
+    stop_store: Callable[[], None]
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """/verify has no more patience than /authorize."""
+def weak(seaweedfs: RunningStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weak]:
+    """A service with a deadline of a second, for /verify too."""
     monkeypatch.setattr(wiring, "VERIFY_PATIENCE", timedelta(0))
-
-
-@pytest.fixture
-def behind_proxy(seaweedfs: RunningStore, impatient: None) -> Iterator[tuple[LiveService, StoreProxy, ExitStack]]:
-    """A service, the proxy through which it reaches its store, and what stops the proxy."""
     with ExitStack() as proxy_stack:
         proxy = proxy_stack.enter_context(store_proxy(seaweedfs.endpoint_url))
         settings = environment(seaweedfs, proxy.origin)
         with live_service(settings, INSPECT_TIMEOUT_SECONDS=str(DEADLINE)) as service:
-            yield service, proxy, proxy_stack
+            yield Weak(service, proxy, proxy_stack.close)
+
+
+def batch_of(count: int) -> tuple[list[str], dict[str, object]]:
+    """Declare so many files in a dataset of their own; gives their paths as well."""
+    paths = [f"{number}.csv" for number in range(count)]
+    return paths, batch({path: declaration() for path in paths}, {"name": uuid4().hex})
 
 
 def assert_unavailable(answer: Answer) -> None:
@@ -281,72 +298,59 @@ def assert_unavailable(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_a_store_that_was_stopped_stops_no_signing(
-    behind_proxy: tuple[LiveService, StoreProxy, ExitStack], count: int
-) -> None:
-    service, _, proxy_stack = behind_proxy
-    body = batch({f"{number}.csv": declaration() for number in range(count)}, {"name": f"stopped-{count}"})
-    assert exists(service, body) == dict.fromkeys(body["filedata"], False)
-    proxy_stack.close()
+def test_a_store_that_was_stopped_stops_no_signing(weak: Weak, count: int) -> None:
+    paths, body = batch_of(count)
+    assert exists(weak.service, body) == dict.fromkeys(paths, False)
+    weak.stop_store()
     began = time.monotonic()
-    assert exists(service, body) == dict.fromkeys(body["filedata"])
+    assert exists(weak.service, body) == dict.fromkeys(paths)
     assert time.monotonic() - began < DEADLINE + SLACK
-    assert_unavailable(ask_verify(service, body, expect_unavailable=True))
+    assert_unavailable(ask_verify(weak.service, body, expect_unavailable=True))
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_a_store_that_hangs_delays_signing_until_the_deadline_alone(
-    behind_proxy: tuple[LiveService, StoreProxy, ExitStack], count: int
-) -> None:
-    service, proxy, _ = behind_proxy
-
+def test_a_store_that_hangs_delays_signing_until_the_deadline_alone(weak: Weak, count: int) -> None:
     async def hang(asked: Asked) -> None:
         await asked.stall()
 
-    proxy.instead = hang
-    body = batch({f"{number}.csv": declaration() for number in range(count)}, {"name": f"hanging-{count}"})
+    weak.proxy.instead = hang
+    paths, body = batch_of(count)
     began = time.monotonic()
-    assert exists(service, body) == dict.fromkeys(body["filedata"])
-    assert_unavailable(ask_verify(service, body, expect_unavailable=True))
+    assert exists(weak.service, body) == dict.fromkeys(paths)
+    assert_unavailable(ask_verify(weak.service, body, expect_unavailable=True))
     assert time.monotonic() - began < 2 * DEADLINE + SLACK
-    proxy.instead = None
-    assert exists(service, body) == dict.fromkeys(body["filedata"], False)
+    weak.proxy.instead = None
+    assert exists(weak.service, body) == dict.fromkeys(paths, False)
 
 
-def test_what_was_learnt_in_time_is_told(behind_proxy: tuple[LiveService, StoreProxy, ExitStack]) -> None:
-    service, proxy, _ = behind_proxy
-    body = batch({"slow.csv": declaration(), "a.csv": declaration()}, {"name": "in-time"})
-    upload(service, body, {"a.csv": CONTENT})
-
+def test_what_was_learnt_in_time_is_told(weak: Weak) -> None:
     async def hang(asked: Asked) -> None:
-        if asked.path.endswith("slow.csv"):
+        if asked.path.endswith("1.csv"):
             await asked.stall()
 
-    proxy.instead = hang
-    assert exists(service, body) == {"slow.csv": None, "a.csv": True}
+    _, body = batch_of(2)
+    upload(weak.service, body, {"0.csv": CONTENT})
+    weak.proxy.instead = hang
+    assert exists(weak.service, body) == {"0.csv": True, "1.csv": None}
 
 
-def test_a_faulty_store_is_no_fault_of_ours(behind_proxy: tuple[LiveService, StoreProxy, ExitStack]) -> None:
-    service, proxy, _ = behind_proxy
-    body = batch({f"{number}.csv": declaration() for number in range(40)}, {"name": "faulty"})
+def test_a_faulty_store_is_no_fault_of_ours(weak: Weak) -> None:
+    paths, body = batch_of(40)
     for reply in (Reply(500), Reply(200, b"<html>"), Reply(200, b"<html/>"), Reply(307, headers={"Location": "/"})):
 
-        async def instead(_: Asked, reply: Reply = reply) -> Reply:
+        async def answer(_: Asked, reply: Reply = reply) -> Reply:
             return reply
 
-        proxy.instead = instead
-        assert exists(service, body) == dict.fromkeys(body["filedata"])
-        assert_unavailable(ask_verify(service, body, expect_unavailable=True))
+        weak.proxy.instead = answer
+        assert exists(weak.service, body) == dict.fromkeys(paths)
+        assert_unavailable(ask_verify(weak.service, body, expect_unavailable=True))
 
 
-def test_messages_tell_neither_keys_nor_addresses(
-    behind_proxy: tuple[LiveService, StoreProxy, ExitStack], seaweedfs: RunningStore
-) -> None:
-    service, proxy, proxy_stack = behind_proxy
-    proxy_stack.close()
-    answer = ask_verify(service, batch(), expect_unavailable=True)
-    for secret in (proxy.origin.removeprefix("http://"), seaweedfs.secret_access_key, DATASET):
-        assert secret.encode() not in answer.body
+def test_a_failure_tells_neither_keys_nor_addresses(weak: Weak, seaweedfs: RunningStore) -> None:
+    weak.stop_store()
+    answer = ask_verify(weak.service, batch(), expect_unavailable=True)
+    for hidden in (weak.proxy.origin.removeprefix("http://"), seaweedfs.secret_access_key, DATASET):
+        assert hidden.encode() not in answer.body
 
 
 def test_a_disk_that_is_gone_stops_no_signing(tmp_path_factory: pytest.TempPathFactory) -> None:
