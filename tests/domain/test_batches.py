@@ -92,8 +92,8 @@ def test_no_upload_leaves_its_owners_part_under_any_owner_scoped_pattern(
 
 @given(
     filedata=bits.filedatas(),
-    extra=st.dictionaries(bits.any_text, bits.json_like, max_size=4),
-    more=st.dictionaries(bits.any_text, bits.json_like, max_size=4),
+    extra=st.dictionaries(bits.any_text, bits.json_like, max_size=2),
+    more=st.dictionaries(bits.any_text, bits.json_like, max_size=2),
 )
 def test_what_else_a_client_says_changes_no_upload(
     filedata: dict[str, object], extra: dict[str, object], more: dict[str, object]

@@ -67,6 +67,19 @@ def test_any_text_is_a_path_exactly_if_the_rules_say_so(text: str) -> None:
     assert_judged(PATH_TYPES, text, legal=bits.is_legal_path(text))
 
 
+@given(
+    text=st.one_of(
+        st.text("aZ0_-. /", max_size=12),
+        st.lists(st.integers(0, 258).map(lambda size: "x" * size), min_size=1, max_size=6).map("/".join),
+        st.integers(1000, 1040).map(lambda size: "a/" * (size // 2) + "b" * (size % 2 + 1)),
+    )
+)
+def test_plain_text_is_judged_like_any_other(text: str) -> None:
+    # What is recognised in one step must be what would have passed every rule.
+    assert_judged(PATH_TYPES, text, legal=bits.is_legal_path(text))
+    assert (RelativePath.fault(text) is None) == bits.is_legal_path(text)
+
+
 @given(value=bits.not_a_string)
 def test_what_is_not_a_string_is_refused(value: object) -> None:
     for kind, code in CODES.items():
