@@ -7,9 +7,9 @@ Signing is plain CPU work, so it is synchronous and never touches a network. Wha
 anything but the errors that its docstring names; adapters translate what their libraries raise.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 
@@ -19,6 +19,15 @@ from domain.identity import Principal
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
+
+_T = TypeVar("_T")
+
+
+class Background(Protocol):
+    """Does plain CPU work without holding up other requests while it does much of it."""
+
+    async def __call__(self, work: Callable[[], _T], *, files: int) -> _T:
+        """Give what `work` gives, or raise what it raises. `files` says how much there is to do."""
 
 
 class TokenVerifier(Protocol):
@@ -56,8 +65,8 @@ class UploadSigner(Protocol):
     def capabilities(self) -> Capabilities:
         """What this store can do, and what it really enforces. Constant while the process runs."""
 
-    def sign_uploads(self, uploads: Sequence[Upload], terms: UploadTerms, now: datetime) -> Sequence[SignedUpload]:
-        """Sign a batch, in order, as of `now`.
+    def sign_uploads(self, uploads: Iterable[Upload], terms: UploadTerms, now: datetime) -> Iterable[SignedUpload]:
+        """Sign a batch, in order, as of `now`; each upload when it is asked for, to be iterated over once.
 
         - The method of `terms` is one of `capabilities.methods`; the lifetime at most `capabilities.max_lifetime`.
         - `expires_at` is never later than `now` plus the lifetime, nor than the life of the signing credentials.
@@ -66,7 +75,7 @@ class UploadSigner(Protocol):
         - A private upload is never signed so that strangers could read the object.
         - A form's URL doesn't end in "/", and the key is one of its fields.
 
-        Raises `Unavailable` when there are no valid credentials to sign with.
+        Raises `Unavailable`, before the first is asked for, when there are no valid credentials to sign with.
         """
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:

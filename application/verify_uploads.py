@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from attrs import frozen
 
 from application.authorize_uploads import UploadRequest
-from application.ports import ObjectInspector
+from application.ports import Background, ObjectInspector
 from domain.batches import BatchRules, plan_uploads
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
@@ -28,6 +28,7 @@ class VerifyUploads:
 
     inspector: ObjectInspector
     rules: BatchRules
+    background: Background
     patience: timedelta
 
     async def __call__(
@@ -38,7 +39,9 @@ class VerifyUploads:
         A file that the store won't tell about is `unknown`. Raises what `plan_uploads` raises, and `Unavailable` when
         the store didn't answer, or not in time.
         """
-        uploads = plan_uploads(principal, request.metadata, request.filedata, self.rules)
+        uploads = await self.background(
+            lambda: plan_uploads(principal, request.metadata, request.filedata, self.rules), files=len(request.filedata)
+        )
         inspection = await self.inspector.inspect(uploads, now, self.patience)
         if inspection.failure is not None:
             raise inspection.failure

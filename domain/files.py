@@ -4,6 +4,7 @@ import base64
 import mimetypes
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Self
 
 from attrs import frozen
@@ -117,9 +118,10 @@ class MediaType(CheckedText):
         return "must be a media type such as text/csv, of at most 255 characters"
 
     @classmethod
-    def of_path(cls, path: RelativePath) -> Self:
-        """Guess the type from the path's extension; `application/octet-stream` where that says nothing."""
-        return cls(_TYPES_BY_EXTENSION.get(path.extension.lower(), DEFAULT_MEDIA_TYPE))
+    @lru_cache(maxsize=256)
+    def of_extension(cls, extension: str) -> Self:
+        """Guess the type from an extension with its dot; `application/octet-stream` where that says nothing."""
+        return cls(_TYPES_BY_EXTENSION.get(extension.lower(), DEFAULT_MEDIA_TYPE))
 
 
 class FileName(CheckedText):
@@ -178,7 +180,7 @@ class DeclaredFile:
         return cls(
             path=relative_path,
             length=_parse_length(get("length"), rules.max_bytes),
-            media_type=MediaType.of_path(relative_path) if media_type is None else MediaType(media_type),
+            media_type=MediaType.of_extension(relative_path.extension) if media_type is None else MediaType(media_type),
             name=FileName(relative_path.basename if name is None else name),
             md5=None if md5 is None else Md5(md5),
             sha256=None if sha256 is None else Sha256(sha256),

@@ -205,7 +205,7 @@ class StoreContract:
     ) -> None:
         uploads = [make_upload(f"part-{number}.csv") for number in range(3)]
         now = datetime.now(UTC)
-        signed = harness.store.sign_uploads(uploads, UploadTerms(method, LIFETIME), now)
+        signed = list(harness.store.sign_uploads(uploads, UploadTerms(method, LIFETIME), now))
         assert [one.upload for one in signed] == uploads
         prefixes = tuple(harness.store.url_prefixes("contract"))
         assert all(not prefix.endswith("/") for prefix in prefixes)

@@ -1,6 +1,6 @@
 """Signing for everything that speaks S3: declared uploads to POST forms and PUT requests, keys to download URLs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -50,16 +50,16 @@ class S3Signing:
         methods = {method: enforced - unsigned for method, enforced in self.flavour.methods.items()}
         return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
 
-    def sign_uploads(self, uploads: Sequence[Upload], terms: UploadTerms, now: datetime) -> Sequence[SignedUpload]:
+    def sign_uploads(self, uploads: Iterable[Upload], terms: UploadTerms, now: datetime) -> Iterable[SignedUpload]:
         """Sign a batch, as the port says."""
         signer = Signer(self.credentials(), self.region, now)
         batch = (_Forms if terms.method is UploadMethod.POST else _Puts)(self, signer, terms)
         expires_at = signer.expires_at(int(terms.lifetime.total_seconds()))
         url = self.address.url
-        return [
+        return (
             SignedUpload(upload, batch.request_for(upload), f"{url}/{uri_encode(upload.key, safe='/')}", expires_at)
             for upload in uploads
-        ]
+        )
 
     def sign_download(
         self, key: ObjectKey, lifetime: timedelta, now: datetime, filename: str | None = None

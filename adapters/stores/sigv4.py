@@ -192,9 +192,9 @@ class PostTemplate:
 
     expires_at: datetime
     _document: str = field(repr=False)
-    _before: Mapping[str, str] = field(repr=False)
+    _form: dict[str, str] = field(repr=False)
+    """All fields in the order in which they are sent; those that each file has its own value of are empty."""
     _names: tuple[str, ...]
-    _after: Mapping[str, str] = field(repr=False)
     _escape: Callable[[str], str] = field(repr=False)
     _mac: _SavedHmac = field(repr=False, eq=False)
 
@@ -209,7 +209,9 @@ class PostTemplate:
         escape = self._escape
         document = self._document % (*map(escape, values), *length_range, escape(key))
         policy = b2a_base64(document.encode(), newline=False)
-        form = {**self._before, **dict(zip(self._names, values, strict=True)), "key": key, **self._after}
+        form = self._form.copy()
+        form.update(zip(self._names, values, strict=True))
+        form["key"] = key
         form["policy"] = policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)
         return form
@@ -312,7 +314,8 @@ class Signer:
         expiration = expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         document = f'{{"expiration": "{expiration}", "conditions": [{", ".join(conditions)}]}}'
         escape = encode_basestring_ascii if ascii_only else encode_basestring
-        return PostTemplate(expires_at, document, shared, names, after, escape, self._mac)
+        form = {**shared, **dict.fromkeys((*names, "key"), ""), **after}
+        return PostTemplate(expires_at, document, form, names, escape, self._mac)
 
     def post_form(
         self, bucket: str, key: str, length_range: tuple[int, int], fields: Mapping[str, str], expires_seconds: int

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from domain.errors import Misconfigured
 from entrypoints.http.app import create_app
+from entrypoints.runtime import tune_interpreter
 from entrypoints.settings import ServedSettings, Settings
 from entrypoints.wiring import wire
 
@@ -23,7 +24,9 @@ def app_from_environment() -> Starlette:
     """Build the application of one worker process."""
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_format)
-    return create_app(wire(settings))
+    app = create_app(wire(settings))
+    tune_interpreter()
+    return app
 
 
 def serve(host: str, port: int, workers: int) -> int:

@@ -21,11 +21,15 @@ from domain.identity import Principal
 from entrypoints.http import wire
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
+from entrypoints.http.streaming import StreamedFilesAnswer, whole_files_answer
 from entrypoints.settings import ServedSettings
 from entrypoints.wiring import Service
 
 BODY_TIMEOUT_SECONDS = 30.0
 PROBE_TIMEOUT_SECONDS = 5.0
+_BYTES_PER_FILE = 100  # about what the shortest useful declaration takes
+# Signed requests and descriptions are for one user, now: no cache may keep them.
+_NOT_CACHED = {"Cache-Control": "no-store"}
 _PREFLIGHT_SECONDS = 3_600
 _EXPOSED_HEADERS = [
     "Accept-Ranges",
@@ -95,7 +99,10 @@ class _Api:
         now = self._clock()
         principal = await self._principal(request, now)
         uploads = await self._service.authorize_uploads(principal, await self._upload_request(request), now)
-        return _json(wire.render_authorized(uploads))
+        pieces = wire.render_authorized(uploads)
+        if uploads.count > wire.FILES_PER_PIECE:
+            return StreamedFilesAnswer(pieces, _NOT_CACHED)
+        return _json(whole_files_answer(pieces))
 
     async def verify(self, request: Request) -> Response:
         now = self._clock()
@@ -104,8 +111,9 @@ class _Api:
         return _json(wire.render_verdicts(verdicts))
 
     async def _upload_request(self, request: Request) -> UploadRequest:
-        max_bytes = self._service.settings.max_body_bytes
-        return wire.parse_upload_request(await wire.read_body(request, max_bytes, self._body_timeout_seconds))
+        body = await wire.read_body(request, self._service.settings.max_body_bytes, self._body_timeout_seconds)
+        files = len(body) // _BYTES_PER_FILE
+        return await self._service.background(lambda: wire.parse_upload_request(body), files=files)
 
     async def info(self, request: Request) -> Response:
         principal = await self._principal(request, self._clock())
@@ -142,8 +150,7 @@ async def _ask(probe: Probe) -> str | None:
 
 
 def _json(body: bytes, *, status: int = 200) -> Response:
-    # Signed requests and descriptions are for one user, now: no cache may keep them.
-    return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
+    return Response(body, status, _NOT_CACHED, "application/json")
 
 
 def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:

@@ -1,8 +1,9 @@
 """A reverse proxy in front of a store: it counts what is asked, and can be told to answer in the store's place."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aiohttp
 from attrs import define, evolve, field, frozen
@@ -18,6 +19,7 @@ from tests.live import serving
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
 _CONNECTIONS = 64
+_STALL_SECONDS = 20
 
 
 @frozen
@@ -31,9 +33,11 @@ class Asked:
     _receive: Receive
 
     async def stall(self) -> None:
-        """Return when the client has given up."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        """Return when the client has given up; in the end also if it never does, so that a test fails and goes on."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STALL_SECONDS):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
 
 
 @frozen

@@ -67,7 +67,7 @@ def hanging_at(monkeypatch: pytest.MonkeyPatch, uploads: Sequence[Upload]) -> It
 
     def hang(tree: Tree, key: ObjectKey) -> int | None:
         if key == uploads[2].key:
-            released.wait()
+            released.wait(20)
         return open_object(tree, key)
 
     monkeypatch.setattr(Tree, "open_object", hang)

@@ -151,7 +151,7 @@ class TestFlavours:
         one, two, three = (make_upload(f"{number}.csv") for number in range(3))
         two = evolve(two, access=Access.PUBLIC, file=evolve(two.file, md5=None))
         three = evolve(three, file=evolve(three.file, sha256=None))
-        signed = make_signing().sign_uploads([one, two, three, one], UploadTerms(POST, LIFETIME), NOW)
+        signed = list(make_signing().sign_uploads([one, two, three, one], UploadTerms(POST, LIFETIME), NOW))
         alone = [sign(make_signing(), upload, POST, now=NOW) for upload in (one, two, three, one)]
         assert signed == alone
 

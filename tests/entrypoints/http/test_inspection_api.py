@@ -193,12 +193,16 @@ class TestVerify:
     def test_tells_what_it_can_of_a_file_that_declares_a_sha256_alone(self, service: LiveService) -> None:
         name = {"name": "sha256-alone"}
         upload(service, batch(metadata=name), {"a.csv": CONTENT})
-        (right,) = verify(service, batch({"a.csv": declaration(md5=None, sha256=sha256())}, name)).values()
-        (wrong,) = verify(service, batch({"a.csv": declaration(md5=None, sha256=sha256(OTHER))}, name)).values()
-        # SeaweedFS knows the SHA-256 of what came with one.
+        right_body, wrong_body = (
+            batch({"a.csv": declaration(md5=None, sha256=sha256(content))}, name) for content in (CONTENT, OTHER)
+        )
+        right, wrong = verify(service, right_body)["a.csv"], verify(service, wrong_body)["a.csv"]
+        assert right["found"] == wrong["found"] == found(CONTENT, right["found"])
+        # SeaweedFS knows the SHA-256 of what came with one, and this came with an MD5 alone.
         knows = "sha256" in right["found"]
         assert (right["status"], wrong["status"]) == (("stored", "different") if knows else ("unknown", "unknown"))
-        assert right["found"] == found(CONTENT, right["found"])
+        assert exists(service, right_body) == {"a.csv": True if knows else None}
+        assert exists(service, wrong_body) == {"a.csv": False if knows else None}
 
     def test_what_the_store_will_not_tell_is_unknown(self, seaweedfs: RunningStore) -> None:
         async def forbid(asked: Asked) -> Reply | None:
