@@ -9,7 +9,6 @@ from attrs import field, frozen
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.flavours import MAX_REQUEST_BYTES, Flavour
 from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials, PostTemplate, Request, Signer, uri_encode
-from domain.files import DeclaredFile
 from domain.keys import ObjectKey
 from domain.uploads import (
     Access,
@@ -95,28 +94,30 @@ class _Forms:
         self._signer = signer
         self._seconds = int(terms.lifetime.total_seconds())
         self._url = signing.address.url
-        self._templates: dict[tuple[Access, tuple[str, ...]], PostTemplate] = {}
+        self._takes_md5, self._takes_sha256 = signing.flavour.form_md5, signing.flavour.form_sha256
+        self._templates: dict[tuple[bool, bool, bool], PostTemplate] = {}
 
     def request_for(self, upload: Upload) -> PostForm:
-        fields = self._fields_of(upload.file)
-        kind = (upload.access, tuple(fields))
+        file = upload.file
+        values: list[str] = [file.media_type]
+        if has_md5 := self._takes_md5 and file.md5 is not None:
+            values.append(file.md5)
+        if has_sha256 := self._takes_sha256 and file.sha256 is not None:
+            values.append(file.sha256)
+        kind = (upload.access is Access.PRIVATE, has_md5, has_sha256)
         template = self._templates.get(kind) or self._templates.setdefault(kind, self._template(*kind))
-        length = upload.file.length
-        return PostForm(self._url, template.sign(upload.key, (length, length), *fields.values()))
+        return PostForm(self._url, template.sign(upload.key, (file.length, file.length), *values))
 
-    def _fields_of(self, file: DeclaredFile) -> Mapping[str, str]:
-        fields: dict[str, str] = {"Content-Type": file.media_type}
-        if file.md5 is not None and self._signing.flavour.form_md5:
-            fields["Content-MD5"] = file.md5
-        if file.sha256 is not None and self._signing.flavour.form_sha256:
-            fields["x-amz-checksum-sha256"] = file.sha256
-        return fields
-
-    def _template(self, access: Access, names: tuple[str, ...]) -> PostTemplate:
-        acl = self._signing.acl_for(access)
-        fixed = {} if acl is None else {"acl": acl}
-        bucket, ascii_only = self._signing.address.bucket, self._signing.flavour.ascii_policy
-        return self._signer.post_template(bucket, self._seconds, fixed=fixed, varying=names, ascii_only=ascii_only)
+    def _template(self, is_private: bool, has_md5: bool, has_sha256: bool) -> PostTemplate:  # noqa: FBT001 - a `kind`
+        acl = self._signing.acl_for(Access.PRIVATE if is_private else Access.PUBLIC)
+        names = {"Content-Type": True, "Content-MD5": has_md5, "x-amz-checksum-sha256": has_sha256}
+        return self._signer.post_template(
+            self._signing.address.bucket,
+            self._seconds,
+            fixed={} if acl is None else {"acl": acl},
+            varying=[name for name, is_there in names.items() if is_there],
+            ascii_only=self._signing.flavour.ascii_policy,
+        )
 
 
 class _Puts:

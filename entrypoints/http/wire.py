@@ -23,6 +23,7 @@ from domain.uploads import Guarantee, PostForm, SignedDownload, SignedUpload, Up
 FILES_PER_PIECE = 200
 """How many files are signed and written at once: a few milliseconds, in which nobody else is served."""
 
+_POST, _PUT = UploadMethod.POST.value, UploadMethod.PUT.value
 _MAX_EXPIRY_DIGITS = 9
 
 
@@ -197,7 +198,6 @@ def _signed_upload(signed: SignedUpload, *, exists: bool | None) -> dict[str, ob
         "name": file.name,
         "type": file.media_type,
         "length": file.length,
-        "upload_method": signed.method.value,
         "upload_url": request.url,
         "object_url": signed.object_url,
         "exists": exists,
@@ -208,8 +208,10 @@ def _signed_upload(signed: SignedUpload, *, exists: bool | None) -> dict[str, ob
     if file.sha256 is not None:
         answer["sha256-hash"] = file.sha256
     if isinstance(request, PostForm):
+        answer["upload_method"] = _POST
         answer["upload_query"] = request.fields
     else:
+        answer["upload_method"] = _PUT
         answer["upload_headers"] = request.headers
     return answer
 

@@ -80,8 +80,9 @@ class StoreProxy:
         self._under_way += 1
         self.most_at_once = max(self.most_at_once, self._under_way)
         try:
+            body = await request.body()
             reply = await self.instead(asked) if self.instead else None
-            reply = reply or await self._from_store(asked, await request.body())
+            reply = reply or await self._from_store(asked, body)
         finally:
             self._under_way -= 1
         await Response(reply.body, reply.status, reply.headers)(scope, receive, send)
