@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain, islice
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from application.ports import Background, ObjectInspector, UploadSigner
 from domain.batches import BatchRules, plan_uploads
 from domain.identity import Principal
-from domain.inspection import Status, compare
-from domain.keys import RelativePath
+from domain.inspection import FoundObject, Status, compare
+from domain.keys import ObjectKey, RelativePath
 from domain.uploads import SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
+
+SIGNED_AHEAD = 2_000
+"""How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
 
 @frozen
@@ -58,16 +62,22 @@ class AuthorizeUploads:
         uploads = await self.background(
             lambda: plan_uploads(principal, request.metadata, request.filedata, self.rules), files=len(request.filedata)
         )
-        method = request.wishes.choose_method(self.signer.capabilities, self.preferred_method)
-        terms = UploadTerms(method, self.lifetime, request.wishes.overwrite)
-        signed = self.signer.sign_uploads(uploads, terms, now)
-        return AuthorizedUploads(signed, len(uploads), await self._existing(uploads, now))
-
-    async def _existing(self, uploads: Sequence[Upload], now: datetime) -> Mapping[RelativePath, bool]:
+        wishes = evolve(request.wishes, require=request.wishes.require | self.rules.pattern.needs)
+        method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
+        terms = UploadTerms(method, self.lifetime, wishes.overwrite)
+        signed = iter(self.signer.sign_uploads(uploads, terms, now))
         if self.inspector is None:
-            return {}
+            return AuthorizedUploads(signed, len(uploads), {})
+        inspection, ahead = await self.background.while_waiting(
+            self.inspector.inspect(uploads, now, self.patience),
+            lambda: list(islice(signed, SIGNED_AHEAD)),
+            files=min(len(uploads), SIGNED_AHEAD),
+        )
         # A store that is slow or down doesn't stop signing, so its failure is not ours.
-        found = (await self.inspector.inspect(uploads, now, self.patience)).found
-        known = [upload for upload in uploads if upload.key in found]
-        statuses = ((upload.file.path, compare(upload.file, found[upload.key])) for upload in known)
-        return {path: status is Status.STORED for path, status in statuses if status is not Status.UNKNOWN}
+        return AuthorizedUploads(chain(ahead, signed), len(uploads), _existing(uploads, inspection.found))
+
+
+def _existing(uploads: Sequence[Upload], found: Mapping[ObjectKey, FoundObject | None]) -> Mapping[RelativePath, bool]:
+    known = [upload for upload in uploads if upload.key in found]
+    statuses = ((upload.file.path, compare(upload.file, found[upload.key])) for upload in known)
+    return {path: status is Status.STORED for path, status in statuses if status is not Status.UNKNOWN}

@@ -7,7 +7,7 @@ Signing is plain CPU work, so it is synchronous and never touches a network. Wha
 anything but the errors that its docstring names; adapters translate what their libraries raise.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from domain.keys import ObjectKey
 from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
 
 _T = TypeVar("_T")
+_A = TypeVar("_A")
 
 
 class Background(Protocol):
@@ -28,6 +29,11 @@ class Background(Protocol):
 
     async def __call__(self, work: Callable[[], _T], *, files: int) -> _T:
         """Give what `work` gives, or raise what it raises. `files` says how much there is to do."""
+
+    async def while_waiting(
+        self, answer: Coroutine[None, None, _A], work: Callable[[], _T], *, files: int
+    ) -> tuple[_A, _T]:
+        """Do the work while `answer` is under way, and give what both give; `answer` is under way first."""
 
 
 class TokenVerifier(Protocol):

@@ -34,7 +34,6 @@ class ErrorCode(StrEnum):
     INVALID_OWNER = "invalid_owner"
     INVALID_DATASET = "invalid_dataset"
     INVALID_KEY = "invalid_key"
-    KEY_TOO_LONG = "key_too_long"
     KEY_CONFLICT = "key_conflict"
 
     # Files
@@ -68,6 +67,7 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
     # Dependencies and configuration
+    OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
     CREDENTIALS_UNAVAILABLE = "credentials_unavailable"
     KEYS_UNAVAILABLE = "keys_unavailable"

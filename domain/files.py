@@ -113,6 +113,8 @@ class MediaType(CheckedText):
     @staticmethod
     def fault(value: str) -> str | None:
         """Refuse what is not `type/subtype`, optionally with `; name=value` parameters."""
+        if "${filename}" in value.lower():
+            return "contains ${filename}, which object stores replace"
         if len(value) <= 255 and _MEDIA_TYPE.fullmatch(value):
             return None
         return "must be a media type such as text/csv, of at most 255 characters"

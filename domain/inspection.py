@@ -35,8 +35,8 @@ def compare(file: DeclaredFile, found: FoundObject | None) -> Status:
         return Status.MISSING
     if found.length != file.length:
         return Status.DIFFERENT
-    pairs = ((file.md5, found.md5), (file.sha256, found.sha256))
-    matches = [declared == stored for declared, stored in pairs if declared is not None and stored is not None]
-    if not matches:
-        return Status.UNKNOWN
-    return Status.STORED if all(matches) else Status.DIFFERENT
+    same_md5 = None if file.md5 is None or found.md5 is None else file.md5 == found.md5
+    same_sha256 = None if file.sha256 is None or found.sha256 is None else file.sha256 == found.sha256
+    if same_md5 is False or same_sha256 is False:
+        return Status.DIFFERENT
+    return Status.STORED if same_md5 or same_sha256 else Status.UNKNOWN

@@ -9,6 +9,7 @@ from attrs import frozen
 from domain.errors import ErrorCode, InvalidInput, Misconfigured
 from domain.files import DeclaredFile, Md5, Sha256
 from domain.keys import Dataset, ObjectKey, Owner
+from domain.uploads import Guarantee
 
 DEFAULT_PATTERN = "{owner}/{name}/{path}"
 
@@ -37,7 +38,12 @@ _FILE_FIELDS: Mapping[str, Callable[[DeclaredFile], str]] = {
     "sha256_hex": lambda file: _required_sha256(file).hex,
 }
 _DATASET_FIELDS = frozenset({"name", "dataset"})
-_CONTENT_FIELDS = frozenset({"md5", "md5_hex", "sha256_hex"})
+_CONTENT_GUARANTEES: Mapping[str, Guarantee] = {
+    "md5": Guarantee.MD5,
+    "md5_hex": Guarantee.MD5,
+    "sha256_hex": Guarantee.SHA256,
+}
+_CONTENT_FIELDS = frozenset(_CONTENT_GUARANTEES)
 _FIELDS = frozenset({"owner"}) | _DATASET_FIELDS | _FILE_FIELDS.keys()
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -52,8 +58,9 @@ _SHAPES: Mapping[str, str] = {
     "md5": "[A-Za-z0-9_-]{22}==",
     "md5_hex": "[0-9a-f]{32}",
     "sha256_hex": "[0-9a-f]{64}",
-    "": "",
 }
+_DIGEST = re.compile(r"\{(?:md5|md5_hex|sha256_hex)\}")
+_SPANS_SEGMENTS = re.compile(r"\{(?:path|dirname)\}")
 
 
 @frozen
@@ -109,6 +116,17 @@ class KeyPattern:
         return not self.fields.isdisjoint(_CONTENT_FIELDS)
 
     @property
+    def needs(self) -> frozenset[Guarantee]:
+        """What a store must enforce for keys of this pattern to be safe.
+
+        Where users share a part of the store, a digest that nobody checks would let one overwrite another's object
+        with anything.
+        """
+        if self.is_owner_scoped:
+            return frozenset()
+        return frozenset(guarantee for name, guarantee in _CONTENT_GUARANTEES.items() if name in self.fields)
+
+    @property
     def uses_dataset(self) -> bool:
         """Whether a request must name its dataset."""
         return not self.fields.isdisjoint(_DATASET_FIELDS)
@@ -141,7 +159,12 @@ class KeyPattern:
         if self.is_owner_scoped:
             return key.startswith(f"{owner}/")
         shapes = {**_SHAPES, "owner": re.escape(owner)}
-        shape = "".join(re.escape(literal) + shapes[name] for literal, name in self.tokens)
+        shape = ""
+        for literal, name in self.tokens:
+            shape += re.escape(literal)
+            # A field that stands twice has one value: saying so also spares the search for two.
+            if name:
+                shape += f"(?P={name})" if f"(?P<{name}>" in shape else f"(?P<{name}>{shapes[name]})"
         return re.fullmatch(shape, key) is not None
 
 
@@ -161,7 +184,28 @@ def _fault_in_shape(template: str, fields: list[str]) -> str | None:
         return "its first segment must be exactly {owner}, or it must contain {md5}, {md5_hex} or {sha256_hex}"
     if not by_content and {"path", "basename"}.isdisjoint(fields):
         return "it needs {path}, {basename} or a digest, or else all files of a dataset have one key"
+    if not template.startswith("{owner}/") and not _has_findable_digest(template):
+        return (
+            "one side of a digest must be of fixed length as far as the next '/', and one without {path} and {dirname}"
+        )
     if re.search(r"[^/]\{dirname\}|\{dirname\}(?!/)", template):
         return "{dirname} must be a whole segment with another behind it"
     fault = ObjectKey.fault(_PLACEHOLDER.sub("x", template))
     return f"the key it makes {fault}" if fault else None
+
+
+def _has_findable_digest(template: str) -> bool:
+    # With text of any length on both sides of the digest, a key could be read in two ways, and two contents share it.
+    # So its segment must be countable from an end of the key, and its place in there from an end of the segment.
+    for digest in _DIGEST.finditer(template):
+        before, after = template[: digest.start()], template[digest.end() :]
+        segment_is_known = not (_SPANS_SEGMENTS.search(before) and _SPANS_SEGMENTS.search(after))
+        if segment_is_known and (
+            _has_fixed_length(before.rpartition("/")[2]) or _has_fixed_length(after.partition("/")[0])
+        ):
+            return True
+    return False
+
+
+def _has_fixed_length(template: str) -> bool:
+    return _CONTENT_FIELDS.issuperset(_PLACEHOLDER.findall(template))

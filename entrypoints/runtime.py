@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from attrs import field, frozen
 
 _T = TypeVar("_T")
+_A = TypeVar("_A")
 
 FILES_AT_ONCE = 200
 """How many files a request may have to be worked on at once: a few milliseconds, as long as others can wait."""
@@ -35,6 +36,18 @@ class OneBatchAtATime:
         if files <= FILES_AT_ONCE:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def while_waiting(
+        self, answer: Coroutine[None, None, _A], work: Callable[[], _T], *, files: int
+    ) -> tuple[_A, _T]:
+        """Start waiting, do the work as above, and give what both give; without the work, the waiting ends too."""
+        waiting = asyncio.create_task(answer)
+        try:
+            await asyncio.sleep(0)  # lets the question go out first
+            done = await self(work, files=files)
+            return await waiting, done
+        finally:
+            waiting.cancel()
 
 
 def tune_interpreter() -> None:

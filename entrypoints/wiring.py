@@ -7,7 +7,7 @@ from attrs import frozen
 
 from adapters.stores.credentials import ChainCredentials
 from adapters.stores.disk import DiskObjects
-from adapters.stores.flavours import EMBEDDED
+from adapters.stores.flavours import EMBEDDED, Flavour
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
 from adapters.stores.s3_inspector import S3Inspector
@@ -20,6 +20,8 @@ from application.describe_store import DescribeStore
 from application.ports import Background, ObjectInspector, Probe, Startable
 from application.presign_download import PresignDownload
 from application.verify_uploads import VerifyUploads
+from domain.errors import Misconfigured
+from domain.patterns import KeyPattern
 from entrypoints.runtime import OneBatchAtATime
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
 
@@ -55,8 +57,12 @@ class Service:
 
 
 def wire(settings: Settings) -> Service:
-    """Build the service; nothing is started, and nothing is asked of any network."""
+    """Build the service; nothing is started, and nothing is asked of any network.
+
+    Raises `Misconfigured` where what was chosen is not safe together.
+    """
     store = _served_store(settings.store) if isinstance(settings.store, ServedSettings) else _s3_store(settings.store)
+    _refuse_unsafe_pattern(settings.batch.pattern, store.signing.flavour)
     authenticate, fetched_keys = _authentication(settings)
     background = OneBatchAtATime()
     return Service(
@@ -81,6 +87,13 @@ def wire(settings: Settings) -> Service:
         startables=[*fetched_keys, *store.startables],
         probes=[*fetched_keys, *store.probes],
     )
+
+
+def _refuse_unsafe_pattern(pattern: KeyPattern, flavour: Flavour) -> None:
+    if not any(pattern.needs <= enforced for enforced in flavour.methods.values()):
+        digests = " and ".join(sorted(pattern.needs))
+        fault = f"{pattern.template!r} needs a store that checks {digests}, which the flavour {flavour.name} doesn't"
+        raise Misconfigured([f"STORAGE_PATH_PATTERN: {fault}; begin it with {{owner}}/"])
 
 
 def _authentication(settings: Settings) -> tuple[Authenticate, Sequence[FetchedKeys]]:

@@ -107,9 +107,12 @@ class _Look:
         """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
         prefix, token, listed = _shared_folder(wanted), "", set[ObjectKey]()
         while page := await self._page(prefix, token):
-            news = {key: page.entries[key] for key in wanted if key in page.entries and key not in listed}
-            listed.update(news)
-            self.found.update({key: found for key, found in news.items() if _is_settled(wanted[key], found)})
+            news = [upload for key, upload in wanted.items() if key in page.entries and key not in listed]
+            for upload in news:
+                listed.add(upload.key)
+                found = page.object_at(upload.key)
+                if _is_settled(upload, found):
+                    self.found[upload.key] = found
             if page.is_last:
                 self.found.update({key: None for key in wanted if key not in listed})
             if page.is_last or not page.next_token or len(news) < LISTING_PAYS:
@@ -209,21 +212,33 @@ def _md5_of(etag: str) -> Md5 | None:
 
 @frozen
 class _Page:
-    """One answer of ListObjectsV2. A page that isn't the last, and has no `next_token`, can't be gone on from."""
+    """One answer of ListObjectsV2. A page that isn't the last, and has no `next_token`, can't be gone on from.
 
-    entries: Mapping[str, FoundObject]
+    `entries` are the texts of size and ETag by key. A folder may hold many objects that nobody asks for, so an entry
+    is read only when it is wanted.
+    """
+
+    entries: Mapping[str, tuple[str, str]]
     is_last: bool
     next_token: str
+
+    def object_at(self, key: ObjectKey) -> FoundObject:
+        size, etag = self.entries[key]
+        return FoundObject(_length_of(size), _md5_of(etag))
 
     @classmethod
     def parse(cls, document: bytes) -> Self:
         root = _root_of(document)
         namespace = root.tag.removesuffix("ListBucketResult")
         decode = unquote_plus if root.findtext(f"{namespace}EncodingType") == "url" else str
-        entries = {}
-        for entry in root.iterfind(f"{namespace}Contents"):
-            key, size, etag = (entry.findtext(f"{namespace}{name}", "") for name in ("Key", "Size", "ETag"))
-            entries[decode(key)] = FoundObject(_length_of(size), _md5_of(etag))
+        # No other member of a listing has these names; walking the document by name is several times faster than
+        # looking into each entry.
+        keys, sizes, etags = (
+            [text.text or "" for text in root.iter(namespace + tag)] for tag in ("Key", "Size", "ETag")
+        )
+        if not len(keys) == len(sizes) == len(etags):
+            raise _unavailable("its listing has entries without a key, a size or an ETag")
+        entries = dict(zip(map(decode, keys), zip(sizes, etags, strict=True), strict=True))
         is_last = root.findtext(f"{namespace}IsTruncated") == "false"
         return cls(entries, is_last, root.findtext(f"{namespace}NextContinuationToken", ""))
 

@@ -1,11 +1,12 @@
 """The HTTP application, declared as data: routes, error handlers, lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import orjson
+from attrs import frozen
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -16,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from application.authorize_uploads import UploadRequest
 from application.ports import Probe
-from domain.errors import BitstoreError, Unavailable
+from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.http import wire
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
@@ -25,7 +26,6 @@ from entrypoints.http.streaming import StreamedFilesAnswer, whole_files_answer
 from entrypoints.settings import ServedSettings
 from entrypoints.wiring import Service
 
-BODY_TIMEOUT_SECONDS = 30.0
 PROBE_TIMEOUT_SECONDS = 5.0
 _BYTES_PER_FILE = 100  # about what the shortest useful declaration takes
 # Signed requests and descriptions are for one user, now: no cache may keep them.
@@ -52,11 +52,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(
-    service: Service, clock: Clock = utc_now, *, body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
-) -> Starlette:
-    """Build the ASGI application of a wired service. A request's body must have arrived within the timeout."""
-    api = _Api(service, clock, body_timeout_seconds)
+@frozen
+class Limits:
+    """How long a body may take to arrive, and how many requests whose body has arrived are worked on at once."""
+
+    body_timeout_seconds: float = 30.0
+    requests_at_once: int = 512
+
+
+def create_app(service: Service, clock: Clock = utc_now, limits: Limits | None = None) -> Starlette:
+    """Build the ASGI application of a wired service."""
+    api = _Api(service, clock, limits or Limits())
     root = f"/{service.settings.service_name}"
     routes: list[BaseRoute] = [
         Route(f"{root}/authorize", api.authorize, methods=["POST"]),
@@ -87,10 +93,11 @@ def create_app(
 class _Api:
     """The endpoints: find the principal, read the request, call the use-case, write the answer."""
 
-    def __init__(self, service: Service, clock: Clock, body_timeout_seconds: float) -> None:
+    def __init__(self, service: Service, clock: Clock, limits: Limits) -> None:
         self._service = service
         self._clock = clock
-        self._body_timeout_seconds = body_timeout_seconds
+        self._limits = limits
+        self._at_once = 0
 
     async def _principal(self, request: Request, now: datetime) -> Principal:
         return await self._service.authenticate(wire.read_token(request), now)
@@ -98,7 +105,9 @@ class _Api:
     async def authorize(self, request: Request) -> Response:
         now = self._clock()
         principal = await self._principal(request, now)
-        uploads = await self._service.authorize_uploads(principal, await self._upload_request(request), now)
+        body = await self._body(request)
+        with self._place():
+            uploads = await self._service.authorize_uploads(principal, await self._parsed(body), now)
         pieces = wire.render_authorized(uploads)
         if uploads.count > wire.FILES_PER_PIECE:
             return StreamedFilesAnswer(pieces, _NOT_CACHED)
@@ -107,13 +116,29 @@ class _Api:
     async def verify(self, request: Request) -> Response:
         now = self._clock()
         principal = await self._principal(request, now)
-        verdicts = await self._service.verify_uploads(principal, await self._upload_request(request), now)
+        body = await self._body(request)
+        with self._place():
+            verdicts = await self._service.verify_uploads(principal, await self._parsed(body), now)
         return _json(wire.render_verdicts(verdicts))
 
-    async def _upload_request(self, request: Request) -> UploadRequest:
-        body = await wire.read_body(request, self._service.settings.max_body_bytes, self._body_timeout_seconds)
-        files = len(body) // _BYTES_PER_FILE
-        return await self._service.background(lambda: wire.parse_upload_request(body), files=files)
+    async def _body(self, request: Request) -> bytes:
+        return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)
+
+    async def _parsed(self, body: bytes) -> UploadRequest:
+        return await self._service.background(
+            lambda: wire.parse_upload_request(body), files=len(body) // _BYTES_PER_FILE
+        )
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of the places for requests that have arrived; half-sent ones can't keep others out."""
+        if self._at_once >= self._limits.requests_at_once:
+            raise Unavailable(ErrorCode.OVERLOADED, "too many requests are being worked on; try again", retry_after=1)
+        self._at_once += 1
+        try:
+            yield
+        finally:
+            self._at_once -= 1
 
     async def info(self, request: Request) -> Response:
         principal = await self._principal(request, self._clock())

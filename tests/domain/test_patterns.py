@@ -209,6 +209,30 @@ def test_a_content_addressed_key_names_the_content(
     assert pattern.prefix_of(owner) == ""
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        *("{md5_hex}", "{md5}{extension}", "{path}-{md5_hex}", "{md5_hex}-{path}", "{path}{md5}"),
+        *("{name}{md5_hex}/{path}", "{path}/{name}{md5_hex}"),
+        *("{md5_hex}/{dirname}/{basename}", "{dirname}/{md5_hex}/{basename}", "{path}/{name}/{md5_hex}{extension}"),
+        *("{owner}{md5_hex}", "{md5_hex}{owner}", "{md5_hex}{sha256_hex}{extension}", "{name}{md5_hex}{sha256_hex}"),
+    ],
+)
+def test_two_contents_never_share_a_content_addressed_key(template: str) -> None:
+    # One content's digest in hexadecimal is offered as text to the other, wherever text may stand.
+    pattern = KeyPattern.parse(template)
+    contents = [bytes([1]) * 16, bytes([2]) * 16]
+    texts = [
+        first + raw.hex() + last for raw in contents for first in ("", "f", "d/") for last in ("", "x", ".x", "/b")
+    ]
+    found: dict[str, str | None] = {}
+    for raw, path, name in itertools.product(contents, [*texts, "f", "x"], [*texts, "f", "x"]):
+        owner, dataset = Owner(name.replace("/", "-")), Dataset(name.replace("/", "-"))
+        sha256 = base64.b64encode(raw * 2).decode()
+        key = key_of(pattern, owner, dataset, file_at(path, md5=base64.b64encode(raw).decode(), sha256=sha256))
+        assert found.setdefault(key, raw.hex()) == raw.hex()
+
+
 @given(path=bits.short_paths, owner=bits.short_owners, dataset=bits.short_datasets)
 def test_dirname_and_basename_make_the_path(path: RelativePath, owner: Owner, dataset: Dataset) -> None:
     split = KeyPattern.parse("{owner}/{name}/{dirname}/{basename}")
@@ -339,6 +363,9 @@ HEX = "d41d8cd98f00b204e9800998ecf8427e"
         ("{name}/{owner}/{md5_hex}", f"data/bob/{HEX}", False),
         ("{name}/{path}-{md5_hex}", f"data/a/b-{HEX}", True),
         ("{dirname}/{md5_hex}", HEX, True),
+        ("{path}/{path}/{md5_hex}", f"a/b/a/b/{HEX}", True),
+        ("{path}/{path}/{md5_hex}", f"a/b/a/c/{HEX}", False),
+        ("{path}{path}{path}{path}{md5_hex}", "a/" * 511 + "a", False),
     ],
 )
 def test_only_keys_of_the_patterns_shape_are_content_addressed(template: str, key: str, *, allowed: bool) -> None:

@@ -3,7 +3,7 @@
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from adapters.stores.addresses import Addressing, BucketAddress, is_ip_address
@@ -87,8 +87,10 @@ class TestKeyOfUrl:
 
     @given(address=st.sampled_from(ADDRESSES), key=object_keys)
     def test_a_percent_sequence_is_decoded_once(self, address: BucketAddress, key: ObjectKey) -> None:
-        twice = quote(quote(key, safe=""), safe="")
-        assert address.key_of(f"{address.url}/{twice}") == quote(key, safe="")
+        once = quote(key, safe="")
+        assume(ObjectKey.fault(once) is None)  # it is longer, and may be too long
+        twice = quote(once, safe="")
+        assert address.key_of(f"{address.url}/{twice}") == once
 
     @pytest.mark.parametrize("address", [PATH, VIRTUAL], ids=["path", "virtual"])
     def test_the_other_style_is_another_form(self, address: BucketAddress) -> None:

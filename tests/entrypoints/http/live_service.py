@@ -14,7 +14,7 @@ import urllib3
 from attrs import field, frozen
 from starlette.applications import Starlette
 
-from entrypoints.http.app import BODY_TIMEOUT_SECONDS, create_app
+from entrypoints.http.app import Limits, create_app
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests import strategies as bits
@@ -168,14 +168,14 @@ def live_service(
     changes: Mapping[str, str] | None = None,
     /,
     *,
-    body_timeout_seconds: float = BODY_TIMEOUT_SECONDS,
+    limits: Limits | None = None,
     **more: str,
 ) -> Iterator[LiveService]:
     """Serve with the settings of `base`, changed; `PUBLIC_URL` is where it is served, unless it is given."""
 
     def make_app(origin: str) -> Starlette:
         settings = Settings.from_environment({"PUBLIC_URL": origin, **base, **(changes or {}), **more})
-        return create_app(wire(settings), body_timeout_seconds=body_timeout_seconds)
+        return create_app(wire(settings), limits=limits)
 
     with serving(make_app) as origin, urllib3.PoolManager(retries=False, timeout=20) as http:
         yield LiveService(origin, http)

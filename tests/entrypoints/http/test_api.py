@@ -1,8 +1,10 @@
 """The service as an HTTP server: tokens, routes, methods, bodies, CORS, health; whatever comes in, JSON comes out."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entrypoints.http.app import Limits
 from tests import strategies as bits
 from tests.entrypoints.http.live_service import OWNER, S3, Answer, LiveService, batch, live_service
 from tests.stores.processes import free_port
@@ -30,7 +33,7 @@ def service() -> Iterator[LiveService]:
 @pytest.fixture(scope="module")
 def small() -> Iterator[LiveService]:
     """A service that takes bodies of at most 1 KiB, and waits for them for a fifth of a second."""
-    with live_service(MAX_BODY_BYTES="1024", body_timeout_seconds=0.2) as running:
+    with live_service(MAX_BODY_BYTES="1024", limits=Limits(body_timeout_seconds=0.2)) as running:
         yield running
 
 
@@ -229,6 +232,32 @@ class TestBodies:
         answer = small.raw(head.encode() + chunk, until=b"}}")
         assert b" 408 " in answer
         assert b'"body_timeout"' in answer
+
+    def test_more_requests_at_once_than_there_are_places_are_turned_away_until_one_is_free(self) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent_store,
+            ThreadPoolExecutor() as threads,
+            live_service(
+                S3,
+                STORAGE_HOSTNAME=f"http://127.0.0.1:{silent_store.getsockname()[1]}",
+                INSPECT_ON_AUTHORIZE="true",
+                INSPECT_TIMEOUT_SECONDS="1",
+                limits=Limits(requests_at_once=1),
+            ) as service,
+        ):
+            lines = f"Host: x\r\nAuth-Token: {service.token()}\r\nContent-Length: 9\r\n\r\n"
+            with pytest.raises(TimeoutError):  # half of a request takes no place
+                service.raw(f"POST /rawstore/authorize HTTP/1.1\r\n{lines}".encode(), seconds=0.1)
+            waiting = threads.submit(service.authorize, batch())
+            silent_store.settimeout(20)
+            asked, _ = silent_store.accept()  # now the first request waits for the store
+            with asked:
+                turned_away = service.authorize(batch(), expect_unavailable=True)
+                assert (turned_away.status, turned_away.code) == (503, "overloaded")
+                assert turned_away.headers["Retry-After"] == "1"
+                assert service.info()
+                assert waiting.result().status == 200
+                assert service.authorize(batch()).status == 200
 
     def test_others_are_served_while_a_body_does_not_arrive(self, service: LiveService) -> None:
         lines = f"Host: x\r\nAuth-Token: {service.token()}\r\nContent-Length: 9\r\n\r\n"

@@ -76,7 +76,7 @@ def memory() -> Iterator[LiveService]:
 @pytest.fixture(scope="module", params=BACKENDS)
 def by_content(request: pytest.FixtureRequest) -> Iterator[LiveService]:
     """A service that makes keys of the content."""
-    with serving_on(request.param, request, STORAGE_PATH_PATTERN="blobs/{md5_hex}{extension}") as service:
+    with serving_on(request.param, request, STORAGE_PATH_PATTERN="blobs/{sha256_hex}{extension}") as service:
         yield service
 
 
@@ -148,13 +148,14 @@ class TestExists:
         assert exists(service, body) == dict.fromkeys(contents, True)
 
     def test_equal_files_are_one_object_where_the_content_makes_the_key(self, by_content: LiveService) -> None:
-        declared = {"a.csv": declaration(), "copies/b.csv": declaration(), "c.csv": declaration(OTHER)}
+        same, other = declaration(sha256=sha256()), declaration(OTHER, sha256=sha256(OTHER))
+        declared = {"a.csv": same, "copies/b.csv": same, "c.csv": other}
         body = batch(declared)
         assert exists(by_content, body) == dict.fromkeys(declared, False)
         upload(by_content, body, {"copies/b.csv": CONTENT})
         assert exists(by_content, body) == {"a.csv": True, "copies/b.csv": True, "c.csv": False}
         # Another user who has these bytes needn't send them again either.
-        answer = by_content.authorize(batch(metadata={"owner": "bob"}), token=by_content.token("bob"))
+        answer = by_content.authorize(batch({"a.csv": same}, {"owner": "bob"}), token=by_content.token("bob"))
         assert answer.json["fileData"]["a.csv"]["exists"] is True
         assert {path: file["status"] for path, file in verify(by_content, body).items()} == {
             "a.csv": "stored",
