@@ -85,7 +85,7 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
         file = await self._take(lambda: ObjectFile.open(self._tree, key), _close)
         return None if file is None else _StoredDiskObject(file, self._threads)
 
-    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002
+    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002 - the port's
         """Look at the keys of `uploads`: what the disk says is exact, at any time. A disk that hangs isn't awaited."""
         found: dict[ObjectKey, FoundObject | None] = {}
         seconds = patience.total_seconds()

@@ -48,7 +48,7 @@ class MemoryObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Prob
         """Give the object at exactly `key`, or None."""
         return self._objects.get(key)
 
-    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002
+    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002 - the port's
         """Look at the keys of `uploads`; memory is never slow."""
         stored = {upload.key: self._objects.get(upload.key) for upload in uploads}
         return Inspection({key: None if object_ is None else object_.info.found for key, object_ in stored.items()})

@@ -19,6 +19,7 @@ from adapters.stores.credentials import ChainCredentials
 from adapters.stores.sigv4 import Credentials
 from domain.errors import ErrorCode, Unavailable
 from domain.uploads import UploadMethod
+from tests.entrypoints.http.live_service import S3, batch, live_service
 from tests.live import serving
 from tests.stores.servers import RunningStore
 from tests.stores.test_contract import s3_harness
@@ -223,3 +224,20 @@ def test_secrets_are_not_shown() -> None:
     assert "the-secret" not in shown
     assert "the-token" not in shown
     assert json.dumps(shown)
+
+
+def test_the_service_says_when_role_credentials_end_and_signs_nothing_with_expired_ones(
+    role_server: tuple[RoleServer, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, origin = role_server
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{origin}/credentials")
+    chain = {name: value for name, value in S3.items() if not name.endswith(("_KEY_ID", "_ACCESS_KEY"))}
+    with live_service(chain) as service:
+        signed = service.sign(batch())["a.csv"]
+        assert datetime.fromisoformat(signed["expires_at"]) <= datetime.now(UTC) + IN_FIVE_MINUTES
+        assert signed["upload_query"]["x-amz-security-token"] == "role-token"
+    server.lifetime = timedelta(minutes=-1)
+    with live_service(chain) as service:
+        refused = service.authorize(batch(), expect_unavailable=True)
+        assert (refused.status, refused.code) == (503, ErrorCode.CREDENTIALS_UNAVAILABLE)
+        assert "Retry-After" in refused.headers
