@@ -41,7 +41,7 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all lint format lock clean
+.PHONY: help install install-test demo test test-all bench lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ test: lint ## Lint, check types and run all tests but those that need Debian pac
 test-all: lint ## The same with Ceph, from Debian packages: says which to install
 	@$(BIN)/python -m tests.debian
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: install-test ## Lint, check the format and the types
 	$(BIN)/ruff check .

@@ -78,6 +78,10 @@ class AuthorizeUploads:
 
 
 def _existing(uploads: Sequence[Upload], found: Mapping[ObjectKey, FoundObject | None]) -> Mapping[RelativePath, bool]:
-    known = [upload for upload in uploads if upload.key in found]
-    statuses = ((upload.file.path, compare(upload.file, found[upload.key])) for upload in known)
-    return {path: status is Status.STORED for path, status in statuses if status is not Status.UNKNOWN}
+    exists: dict[RelativePath, bool] = {}
+    for upload in uploads:
+        if upload.key in found:
+            status = compare(upload.file, found[upload.key])
+            if status is not Status.UNKNOWN:
+                exists[upload.file.path] = status is Status.STORED
+    return exists

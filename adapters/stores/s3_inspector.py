@@ -110,7 +110,7 @@ class _Look:
             news = [upload for key, upload in wanted.items() if key in page.entries and key not in listed]
             for upload in news:
                 listed.add(upload.key)
-                found = page.object_at(upload.key)
+                found = page.object_for(upload)
                 if _is_settled(upload, found):
                     self.found[upload.key] = found
             if page.is_last:
@@ -222,8 +222,12 @@ class _Page:
     is_last: bool
     next_token: str
 
-    def object_at(self, key: ObjectKey) -> FoundObject:
-        size, etag = self.entries[key]
+    def object_for(self, upload: Upload) -> FoundObject:
+        size, etag = self.entries[upload.key]
+        expected = upload.file.md5
+        # Most objects are what was declared; their digest needn't be made, and checked, once more.
+        if expected is not None and etag.strip('"') == expected.hex:
+            return FoundObject(_length_of(size), expected)
         return FoundObject(_length_of(size), _md5_of(etag))
 
     @classmethod
