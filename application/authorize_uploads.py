@@ -1,13 +1,13 @@
 """Authorize uploads: declared files in, one signed request per file out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, islice
 
 from attrs import evolve, frozen
 
 from application.ports import Background, ObjectInspector, UploadSigner
-from domain.batches import BatchRules, plan_uploads
+from domain.batches import Batch, BatchRules
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey, RelativePath
@@ -57,24 +57,35 @@ class AuthorizeUploads:
     async def __call__(self, principal: Principal, request: UploadRequest, now: datetime) -> AuthorizedUploads:
         """Sign every declared file, in order, or none: all are validated before the first is signed.
 
-        Raises what `plan_uploads`, `UploadWishes.choose_method` and `UploadSigner.sign_uploads` raise.
+        Raises what `Batch.open`, `Batch.decide`, `UploadWishes.choose_method` and `UploadSigner.sign_uploads` raise.
         """
-        uploads = await self.background(
-            lambda: plan_uploads(principal, request.metadata, request.filedata, self.rules), files=len(request.filedata)
-        )
-        wishes = evolve(request.wishes, require=request.wishes.require | self.rules.pattern.needs)
-        method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
-        terms = UploadTerms(method, self.lifetime, wishes.overwrite)
-        signed = iter(self.signer.sign_uploads(uploads, terms, now))
+        batch = Batch.open(principal, request.metadata, request.filedata, self.rules)
         if self.inspector is None:
+            uploads, signed = await self._decide(batch, request.wishes, now)
             return AuthorizedUploads(signed, len(uploads), {})
-        inspection, ahead = await self.background.while_waiting(
-            self.inspector.inspect(uploads, now, self.patience),
-            lambda: list(islice(signed, SIGNED_AHEAD)),
-            files=min(len(uploads), SIGNED_AHEAD),
-        )
+        prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
+        try:
+            uploads, signed = await self._decide(batch, request.wishes, now)
+            inspection, ahead = await self.background.while_waiting(
+                self.inspector.inspect(uploads, now, self.patience, prepared),
+                lambda: list(islice(signed, SIGNED_AHEAD)),
+                files=min(len(uploads), SIGNED_AHEAD),
+            )
+        finally:
+            if prepared is not None:
+                prepared.drop()
         # A store that is slow or down doesn't stop signing, so its failure is not ours.
         return AuthorizedUploads(chain(ahead, signed), len(uploads), _existing(uploads, inspection.found))
+
+    async def _decide(
+        self, batch: Batch, wishes: UploadWishes, now: datetime
+    ) -> tuple[Sequence[Upload], Iterator[SignedUpload]]:
+        """Decide all uploads, and get ready to sign them."""
+        uploads = await self.background(batch.decide, files=len(batch.filedata))
+        wishes = evolve(wishes, require=wishes.require | self.rules.pattern.needs)
+        method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
+        terms = UploadTerms(method, self.lifetime, wishes.overwrite)
+        return uploads, iter(self.signer.sign_uploads(uploads, terms, now))
 
 
 def _existing(uploads: Sequence[Upload], found: Mapping[ObjectKey, FoundObject | None]) -> Mapping[RelativePath, bool]:

@@ -121,10 +121,26 @@ class Inspection:
     failure: Unavailable | None = None
 
 
+class Preparation(Protocol):
+    """Something that was asked of a store ahead of an inspection."""
+
+    def drop(self) -> None:
+        """Forget it; there will be no inspection. Never raises."""
+
+
 class ObjectInspector(Protocol):
     """Tells what the store holds, without trusting the client."""
 
-    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:
+    def prepare(self, folder: str, files: int, now: datetime) -> Preparation | None:
+        """Begin to ask, if that is worth it, while it is still being decided which keys are wanted.
+
+        They will be about `files`, and all start with `folder` (which ends in "/" or is empty). What comes back is
+        given to `inspect`, or dropped. Must be called where an event loop runs. Never raises.
+        """
+
+    async def inspect(
+        self, uploads: Sequence[Upload], now: datetime, patience: timedelta, prepared: Preparation | None = None
+    ) -> Inspection:
         """Look at exactly the keys of `uploads`, for at most `patience`. Never raises.
 
         - An object whose key only starts like a wanted one is never taken for it.

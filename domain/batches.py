@@ -62,27 +62,54 @@ def _parse_access(metadata: Mapping[str, object]) -> Access:
     )
 
 
+@frozen
+class Batch:
+    """A request whose principal may upload to the dataset that it names; its files are still to be decided."""
+
+    principal: Principal
+    dataset: DatasetMetadata
+    filedata: Mapping[str, object]
+    rules: BatchRules
+    pattern: BatchPattern
+
+    @classmethod
+    def open(
+        cls, principal: Principal, metadata: Mapping[str, object], filedata: Mapping[str, object], rules: BatchRules
+    ) -> Self:
+        """Check who asks, for what dataset, and for how many files, which takes no time.
+
+        Raises `AccessDenied` (not the owner, no permission) or `InvalidInput`.
+        """
+        principal.require_upload_permission()
+        dataset = DatasetMetadata.parse(metadata)
+        principal.require_ownership(dataset.owner)
+        if not filedata:
+            raise InvalidInput(ErrorCode.EMPTY_BATCH, "filedata declares no file", field="filedata")
+        if len(filedata) > rules.max_files:
+            raise InvalidInput(
+                ErrorCode.TOO_MANY_FILES,
+                f"{len(filedata)} files are declared; the limit is {rules.max_files} per request",
+            )
+        return cls(principal, dataset, filedata, rules, rules.pattern.for_batch(dataset.owner, dataset.dataset))
+
+    def decide(self) -> tuple[Upload, ...]:
+        """Decide the uploads of the declared files, in order.
+
+        Raises `InvalidBatch` with every bad file, or `AccessDenied` (over quota).
+        """
+        uploads = _decide_all(self.filedata, self.pattern, self.dataset.access, self.rules)
+        _check_quota(self.principal, self.dataset.access, uploads)
+        return uploads
+
+
 def plan_uploads(
     principal: Principal, metadata: Mapping[str, object], filedata: Mapping[str, object], rules: BatchRules
 ) -> tuple[Upload, ...]:
     """Decide the uploads of a request in which `principal` declares `filedata`, by relative path, of one dataset.
 
-    Raises `AccessDenied` (not the owner, no permission, over quota), `InvalidBatch` with every bad file, or
-    `InvalidInput` where the metadata or the batch as a whole is at fault.
+    Raises what `Batch.open` and `Batch.decide` raise.
     """
-    principal.require_upload_permission()
-    dataset = DatasetMetadata.parse(metadata)
-    principal.require_ownership(dataset.owner)
-    if not filedata:
-        raise InvalidInput(ErrorCode.EMPTY_BATCH, "filedata declares no file", field="filedata")
-    if len(filedata) > rules.max_files:
-        raise InvalidInput(
-            ErrorCode.TOO_MANY_FILES, f"{len(filedata)} files are declared; the limit is {rules.max_files} per request"
-        )
-    pattern = rules.pattern.for_batch(dataset.owner, dataset.dataset)
-    uploads = _decide_all(filedata, pattern, dataset.access, rules)
-    _check_quota(principal, dataset.access, uploads)
-    return uploads
+    return Batch.open(principal, metadata, filedata, rules).decide()
 
 
 def _decide_all(

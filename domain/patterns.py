@@ -69,6 +69,12 @@ class BatchPattern:
 
     pieces: tuple[str | Callable[[DeclaredFile], str], ...]
 
+    @property
+    def folder(self) -> str:
+        """What all keys of the batch start with, up to its last slash; empty where they share nothing."""
+        start = self.pieces[0]
+        return start[: start.rfind("/") + 1] if isinstance(start, str) else ""
+
     def key_of(self, file: DeclaredFile) -> ObjectKey:
         """Make the key of `file`. Raises `InvalidInput`: `invalid_key`, `digest_required`."""
         return ObjectKey("".join([piece if isinstance(piece, str) else piece(file) for piece in self.pieces]))

@@ -24,6 +24,7 @@ from application.ports import (
     ObjectInspector,
     ObjectReader,
     ObjectWriter,
+    Preparation,
     Probe,
     Startable,
     StorageError,
@@ -85,7 +86,16 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
         file = await self._take(lambda: ObjectFile.open(self._tree, key), _close)
         return None if file is None else _StoredDiskObject(file, self._threads)
 
-    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002 - the port's
+    def prepare(self, folder: str, files: int, now: datetime) -> None:
+        """Do nothing: looking costs too little to begin ahead."""
+
+    async def inspect(
+        self,
+        uploads: Sequence[Upload],
+        now: datetime,  # noqa: ARG002 - the port's, as what follows
+        patience: timedelta,
+        prepared: Preparation | None = None,  # noqa: ARG002
+    ) -> Inspection:
         """Look at the keys of `uploads`: what the disk says is exact, at any time. A disk that hangs isn't awaited."""
         found: dict[ObjectKey, FoundObject | None] = {}
         seconds = patience.total_seconds()

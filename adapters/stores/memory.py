@@ -13,6 +13,7 @@ from application.ports import (
     ObjectInspector,
     ObjectReader,
     ObjectWriter,
+    Preparation,
     Probe,
     Startable,
     StorageFailed,
@@ -48,7 +49,16 @@ class MemoryObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Prob
         """Give the object at exactly `key`, or None."""
         return self._objects.get(key)
 
-    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:  # noqa: ARG002 - the port's
+    def prepare(self, folder: str, files: int, now: datetime) -> None:
+        """Do nothing: looking costs too little to begin ahead."""
+
+    async def inspect(
+        self,
+        uploads: Sequence[Upload],
+        now: datetime,  # noqa: ARG002 - the port's, as what follows
+        patience: timedelta,  # noqa: ARG002
+        prepared: Preparation | None = None,  # noqa: ARG002
+    ) -> Inspection:
         """Look at the keys of `uploads`; memory is never slow."""
         stored = {upload.key: self._objects.get(upload.key) for upload in uploads}
         return Inspection({key: None if object_ is None else object_.info.found for key, object_ in stored.items()})

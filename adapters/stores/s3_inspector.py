@@ -17,12 +17,12 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 import aiohttp
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from yarl import URL
 
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.sigv4 import Credentials, Request, Signer, canonical_query, uri_encode
-from application.ports import Inspection
+from application.ports import Inspection, Preparation
 from domain.errors import ErrorCode, Unavailable
 from domain.files import Md5, Sha256
 from domain.inspection import FoundObject, Status, compare
@@ -67,14 +67,26 @@ class S3Inspector:
         if http is not None:
             await http.close()
 
-    async def inspect(self, uploads: Sequence[Upload], now: datetime, patience: timedelta) -> Inspection:
+    def prepare(self, folder: str, files: int, now: datetime) -> "_FirstPage | None":
+        """Ask for the first page of the folder's listing, if a listing pays."""
+        if files <= LISTING_PAYS or not folder:
+            return None
+        try:
+            return _FirstPage(folder, asyncio.create_task(self._look(now).page(folder, "")))
+        except Unavailable:  # `inspect` will say so
+            return None
+
+    async def inspect(
+        self, uploads: Sequence[Upload], now: datetime, patience: timedelta, prepared: Preparation | None = None
+    ) -> Inspection:
         """Look at the keys of `uploads`, as the port says."""
         found: Found = {}
         failure = None
         try:
-            look = _Look(self._opened(), self.address, Signer(self.credentials(), self.region, now), found)
+            look = evolve(self._look(now), found=found)
             async with asyncio.timeout(patience.total_seconds()):
-                await look.at({upload.key: upload for upload in uploads})
+                first = prepared if isinstance(prepared, _FirstPage) else None
+                await look.at({upload.key: upload for upload in uploads}, first)
         except Unavailable as error:
             failure = error
         except TimeoutError:
@@ -83,10 +95,23 @@ class S3Inspector:
             failure = _unavailable(type(error).__name__)
         return Inspection(found, failure)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _look(self, now: datetime) -> "_Look":
         if self._http is None:
             raise _unavailable("the inspector has not been started")
-        return self._http
+        return _Look(self._http, self.address, Signer(self.credentials(), self.region, now))
+
+
+@frozen
+class _FirstPage:
+    """The first page of a folder's listing, asked for ahead."""
+
+    folder: str
+    page: "asyncio.Task[_Page | None]"
+
+    def drop(self) -> None:
+        # A failure that nobody will look at any more is no news.
+        self.page.add_done_callback(lambda page: page.cancelled() or page.exception())
+        self.page.cancel()
 
 
 @frozen
@@ -96,30 +121,42 @@ class _Look:
     http: aiohttp.ClientSession
     address: BucketAddress
     signer: Signer
-    found: Found
+    found: Found = field(factory=dict)
 
-    async def at(self, wanted: Mapping[ObjectKey, Upload]) -> None:
+    async def at(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
         if len(wanted) > LISTING_PAYS:
-            await self._list(wanted)
+            await self._list(wanted, first)
         await self._head_all([upload for upload in wanted.values() if upload.key not in self.found])
 
-    async def _list(self, wanted: Mapping[ObjectKey, Upload]) -> None:
+    async def _list(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
         """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
-        prefix, token, listed = _shared_folder(wanted), "", set[ObjectKey]()
-        while page := await self._page(prefix, token):
-            news = [upload for key, upload in wanted.items() if key in page.entries and key not in listed]
-            for upload in news:
-                listed.add(upload.key)
-                found = page.object_for(upload)
-                if _is_settled(upload, found):
-                    self.found[upload.key] = found
+        folder, listed = _shared_folder(wanted), set[ObjectKey]()
+        page = await (self.page(folder, "") if first is None else first.page)
+        while page is not None:
+            news = self._take(page, wanted, listed)
             if page.is_last:
                 self.found.update({key: None for key in wanted if key not in listed})
-            if page.is_last or not page.next_token or len(news) < LISTING_PAYS:
                 return
-            token = page.next_token
+            if first is not None and first.folder != folder:
+                # What was listed ahead holds more than the files' own folder: begin again in there.
+                first, token = None, ""
+            elif page.next_token and news >= LISTING_PAYS:
+                token = page.next_token
+            else:
+                return
+            page = await self.page(folder, token)
 
-    async def _page(self, prefix: str, token: str) -> "_Page | None":
+    def _take(self, page: "_Page", wanted: Mapping[ObjectKey, Upload], listed: set[ObjectKey]) -> int:
+        """Note what a page says of wanted keys; return how many it told of that no page before it had."""
+        news = [upload for key, upload in wanted.items() if key in page.entries and key not in listed]
+        for upload in news:
+            listed.add(upload.key)
+            found = page.object_for(upload)
+            if _is_settled(upload, found):
+                self.found[upload.key] = found
+        return len(news)
+
+    async def page(self, prefix: str, token: str) -> "_Page | None":
         query = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
         if token:
             query.append(("continuation-token", token))

@@ -25,6 +25,7 @@ from application.ports import Inspection
 from domain.errors import ErrorCode, Unavailable
 from domain.inspection import FoundObject, Status, compare
 from domain.uploads import PutRequest, Upload, UploadMethod, UploadTerms
+from tests.live import wait_until
 from tests.stores.processes import free_port
 from tests.stores.proxy import Asked, Reply, StoreProxy, store_proxy, with_headers
 from tests.stores.servers import RunningStore
@@ -49,6 +50,24 @@ def look(inspector: S3Inspector, *batches: Sequence[Upload], patience: timedelta
         try:
             now = datetime.now(UTC)
             return await asyncio.gather(*(inspector.inspect(batch, now, patience) for batch in batches))
+        finally:
+            await inspector.stop()
+
+    return asyncio.run(inspect())
+
+
+def look_prepared(inspector: S3Inspector, uploads: Sequence[Upload], folder: str) -> Inspection:
+    """Inspect a batch after its folder was asked for ahead."""
+
+    async def inspect() -> Inspection:
+        await inspector.start()
+        try:
+            now = datetime.now(UTC)
+            prepared = inspector.prepare(folder, len(uploads), now)
+            assert prepared is not None
+            inspection = await inspector.inspect(uploads, now, PATIENCE, prepared)
+            prepared.drop()
+            return inspection
         finally:
             await inspector.stop()
 
@@ -148,6 +167,48 @@ def test_a_thousand_files_cost_a_handful_of_requests(
     wanted = stored[:FOLDER_SIZE]
     assert set(statuses(wanted, *look(inspector, wanted))) == {Status.STORED}
     assert proxy.asked.total() <= 5
+
+
+def test_what_was_asked_ahead_is_not_asked_again(
+    inspector: S3Inspector, proxy: StoreProxy, stored: Sequence[Upload]
+) -> None:
+    wanted = stored[:FOLDER_SIZE]
+    folder = wanted[0].key.rpartition("/")[0] + "/"
+    assert set(statuses(wanted, look_prepared(inspector, wanted, folder))) == {Status.STORED}
+    assert proxy.asked == {"GET": 1}
+
+
+@pytest.mark.parametrize("chosen", [slice(0, 100), slice(4_900, 5_000), slice(0, 5_000, 50)])
+def test_a_folder_that_was_asked_ahead_may_hold_much_more(
+    inspector: S3Inspector, proxy: StoreProxy, stored: Sequence[Upload], chosen: slice
+) -> None:
+    missing = [evolve(upload, key=type(upload.key)(f"{upload.key}.bak")) for upload in stored[chosen]]
+    wanted = [*stored[chosen], *missing]
+    found = look_prepared(inspector, wanted, stored[0].key.split("/")[0] + "/")
+    assert statuses(wanted, found) == [Status.STORED] * 100 + [Status.MISSING] * 100
+    assert proxy.asked["GET"] <= FOLDERS + 2
+
+
+def test_what_was_asked_ahead_may_be_dropped_whatever_comes_of_it(
+    inspector: S3Inspector, proxy: StoreProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def drop() -> None:
+        await inspector.start()
+        prepared = inspector.prepare("a-folder/", 1_000, datetime.now(UTC))
+        assert prepared is not None
+        await asyncio.to_thread(wait_until, lambda: bool(proxy.asked))
+        prepared.drop()
+        prepared.drop()
+        await inspector.stop()
+
+    proxy.instead = answer("GET", Reply(500))
+    asyncio.run(drop())
+    assert not caplog.records
+    assert asyncio.run(_prepare_without_start(inspector)) is None
+
+
+async def _prepare_without_start(inspector: S3Inspector) -> object:
+    return inspector.prepare("a-folder/", 1_000, datetime.now(UTC))
 
 
 def test_more_files_cost_more_in_proportion(
