@@ -165,6 +165,10 @@ def host_header(origin: str) -> str:
     return host if parts.port in (None, default) else f"{host}:{parts.port}"
 
 
+_IPAD = bytes(byte ^ 0x36 for byte in range(256))
+_OPAD = bytes(byte ^ 0x5C for byte in range(256))
+
+
 class _SavedHmac:
     """HMAC-SHA256 (RFC 2104) under one key of at most 64 bytes.
 
@@ -176,8 +180,8 @@ class _SavedHmac:
 
     def __init__(self, key: bytes) -> None:
         block = key.ljust(64, b"\0")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+        self._inner = sha256(block.translate(_IPAD))
+        self._outer = sha256(block.translate(_OPAD))
 
     def hexdigest(self, message: bytes) -> str:
         inner, outer = self._inner.copy(), self._outer.copy()
