@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -87,6 +88,7 @@ def _write_secret(path: Path, content: bytes) -> None:
 def demo(folder: Path | None, port: int, *, once: bool) -> int:
     """Run the demo; with `once` return 0 only if every byte came back, else go on serving until interrupted."""
     configure_logging("console", level="WARNING")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that nothing is left behind
     place = _Place(folder or Path(tempfile.mkdtemp(prefix="bitstore-demo-")))
     try:
         return _run(place, port, once=once)
