@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from adapters.stores.disk_files import IncomingFile, ObjectFile
-from adapters.stores.disk_tree import Tree
+from adapters.stores.disk_tree import Tree, file_name, translated
 from application.ports import (
     IncomingObject,
     Inspection,
@@ -114,18 +114,15 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
 
     def _look_at(self, uploads: Sequence[Upload], found: dict[ObjectKey, FoundObject | None], deadline: float) -> bool:
         """Return whether all was looked at before the deadline."""
-        for upload in uploads:
-            if time.monotonic() > deadline:
-                return False
-            found[upload.key] = self._found_at(upload.key)
+        in_place = sorted(uploads, key=lambda upload: file_name(upload.key))
+        with translated("look for objects"), self._tree.lookup() as lookup:
+            for upload in in_place:
+                if time.monotonic() > deadline:
+                    return False
+                file = ObjectFile.open(lookup, upload.key)
+                found[upload.key] = None if file is None else file.info.found
+                _close(file)
         return True
-
-    def _found_at(self, key: ObjectKey) -> FoundObject | None:
-        file = ObjectFile.open(self._tree, key)
-        if file is None:
-            return None
-        file.close()
-        return file.info.found
 
     async def _take(self, make: Callable[[], _T], give_back: Callable[[_T], None]) -> _T:
         """Make something that holds a file; if we are cancelled meanwhile, the thread that made it gives it back."""

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Self
 
 from adapters.stores.disk_format import DamagedFile, encode_trailer, read_exactly, read_info
-from adapters.stores.disk_tree import READ_FILE, Tree, create_locked, file_name, sync, translated
+from adapters.stores.disk_tree import READ_FILE, Lookup, Tree, create_locked, file_name, sync, translated
 from application.ports import ObjectAttributes, ObjectExists, ObjectInfo, StorageFailed
 from domain.files import Md5, Sha256
 from domain.keys import ObjectKey
@@ -185,7 +185,7 @@ class ObjectFile:
         self.info = info
 
     @classmethod
-    def open(cls, tree: Tree, key: ObjectKey) -> Self | None:
+    def open(cls, tree: Tree | Lookup, key: ObjectKey) -> Self | None:
         """Open the object at `key`, if there is one. Raises `StorageFailed`, also when the file is damaged."""
         with _reading(key):
             descriptor = tree.open_object(key)

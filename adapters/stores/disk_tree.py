@@ -20,7 +20,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from application.ports import StorageError, StorageFailed, StorageFull
@@ -134,13 +134,14 @@ class Tree:
 
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""
-        name = file_name(key)
-        with self._objects() as objects:
-            try:
-                with _directory(name[:2], objects) as shard:
-                    return os.open(name, READ_FILE, dir_fd=shard)
-            except FileNotFoundError:
-                return None
+        with self.lookup() as lookup:
+            return lookup.open_object(key)
+
+    @contextmanager
+    def lookup(self) -> Iterator["Lookup"]:
+        """Get ready to open many objects in a row, best in the order of their files' names."""
+        with self._objects() as objects, closing(Lookup(objects)) as lookup:
+            yield lookup
 
     @contextmanager
     def _objects(self) -> Iterator[int]:
@@ -165,6 +166,38 @@ class Tree:
             path.mkdir(mode=0o700, exist_ok=True)
             with _directory(path.parent) as parent:
                 sync(parent)
+
+
+class Lookup:
+    """Opens objects, and keeps the directory of the last one open: most of the cost is finding the way there."""
+
+    def __init__(self, objects: int) -> None:
+        self._objects = objects
+        self._name = ""
+        self._shard: int | None = None
+        self._opened = ExitStack()
+
+    def open_object(self, key: ObjectKey) -> int | None:
+        """Open the object's file for reading; None if there isn't one."""
+        name = file_name(key)
+        if name[:2] != self._name:
+            self._enter(name[:2])
+        if self._shard is None:
+            return None
+        try:
+            return os.open(name, READ_FILE, dir_fd=self._shard)
+        except FileNotFoundError:
+            return None
+
+    def close(self) -> None:
+        """Close the directory that is open."""
+        self._opened.close()
+
+    def _enter(self, name: str) -> None:
+        self._opened.close()
+        self._name, self._shard = name, None
+        with suppress(FileNotFoundError):
+            self._shard = self._opened.enter_context(_directory(name, self._objects))
 
 
 def create_locked(incoming: int) -> tuple[str, int]:

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.stores.contract import CONTENT, make_folder, make_upload
 from adapters.stores.disk import DiskObjects
-from adapters.stores.disk_tree import Tree
+from adapters.stores.disk_tree import Lookup
 from application.ports import Inspection
 from domain.errors import ErrorCode
 from domain.keys import ObjectKey
@@ -33,12 +33,16 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def uploads(root: Path) -> Sequence[Upload]:
-    """Three objects that are stored."""
+    """Three objects that are stored, in the order in which the store looks for them: that of their files' names."""
     folder = make_folder()
-    uploads = [make_upload(f"{number}.csv", folder=folder) for number in range(3)]
+    uploads = sorted((make_upload(f"{number}.csv", folder=folder) for number in range(3)), key=_file_name)
     for upload in uploads:
         asyncio.run(put(DiskObjects(root), CONTENT, upload.key))
     return uploads
+
+
+def _file_name(upload: Upload) -> str:
+    return hashlib.sha256(upload.key.encode()).hexdigest()
 
 
 def assert_failed_after(inspection: Inspection, told: Sequence[Upload]) -> None:
@@ -48,7 +52,7 @@ def assert_failed_after(inspection: Inspection, told: Sequence[Upload]) -> None:
 
 
 def test_a_damaged_file_is_a_failure_and_nobody_s_absence(root: Path, uploads: Sequence[Upload]) -> None:
-    name = hashlib.sha256(uploads[1].key.encode()).hexdigest()
+    name = _file_name(uploads[1])
     (root / "objects" / name[:2] / name).write_bytes(CONTENT)
     assert_failed_after(look(DiskObjects(root), uploads), uploads[:1])
 
@@ -63,14 +67,14 @@ def test_a_disk_that_is_gone_is_a_failure_and_nobody_s_absence(root: Path, uploa
 @pytest.fixture
 def hanging_at(monkeypatch: pytest.MonkeyPatch, uploads: Sequence[Upload]) -> Iterator[ObjectKey]:
     """A disk that hangs, as a network file system does, when one object is opened."""
-    released, open_object = threading.Event(), Tree.open_object
+    released, open_object = threading.Event(), Lookup.open_object
 
-    def hang(tree: Tree, key: ObjectKey) -> int | None:
+    def hang(lookup: Lookup, key: ObjectKey) -> int | None:
         if key == uploads[2].key:
             released.wait(20)
-        return open_object(tree, key)
+        return open_object(lookup, key)
 
-    monkeypatch.setattr(Tree, "open_object", hang)
+    monkeypatch.setattr(Lookup, "open_object", hang)
     yield uploads[2].key
     released.set()
 
