@@ -215,7 +215,7 @@ class IncomingObject(Protocol):
         """Append. Raises `StorageFull` or `StorageFailed`."""
 
     async def digests(self) -> tuple[Md5, Sha256]:
-        """Give the digests of all that was written."""
+        """Give the digests of all that was written. Raises `StorageFull` or `StorageFailed`."""
 
     async def commit(self, attributes: ObjectAttributes, now: datetime, *, overwrite: bool = True) -> ObjectInfo:
         """Make the object visible, whole, in one step; return only when it would survive a loss of power.
