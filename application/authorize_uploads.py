@@ -1,19 +1,21 @@
 """Authorize uploads: declared files in, one signed request per file out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, islice
 
 from attrs import evolve, frozen
 
-from application.ports import Background, ObjectInspector, UploadSigner
-from domain.batches import Batch, BatchRules
+from application.ports import Inspection, ObjectInspector, Turns, UploadSigner
+from domain.batches import Batch, BatchRules, Decision
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
-from domain.keys import ObjectKey, RelativePath
+from domain.keys import ObjectKey
 from domain.uploads import SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
 
-SIGNED_AHEAD = 2_000
+FILES_PER_TURN = 200
+"""How many files are decided or signed before others have their turn: a millisecond or two."""
+_SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
 
@@ -30,13 +32,18 @@ class UploadRequest:
 class AuthorizedUploads:
     """The signed requests, in the order of the declarations, and which of the files are there already.
 
-    `signed` can be iterated over once: each request is signed when it is asked for. `exists` is best effort: a path
-    that it doesn't have could not be asked about in time.
+    `signed` can be iterated over once: each request is signed when it is asked for.
     """
 
     signed: Iterable[SignedUpload]
-    count: int
-    exists: Mapping[RelativePath, bool]
+    _found: Mapping[ObjectKey, FoundObject | None]
+
+    def exists(self, upload: Upload) -> bool | None:
+        """Whether the file is there already; best effort, so None where the store could not tell, or not in time."""
+        if upload.key not in self._found:
+            return None
+        status = compare(upload.file, self._found[upload.key])
+        return None if status is Status.UNKNOWN else status is Status.STORED
 
 
 @frozen
@@ -49,7 +56,7 @@ class AuthorizeUploads:
     signer: UploadSigner
     rules: BatchRules
     lifetime: timedelta
-    background: Background
+    turns: Turns
     preferred_method: UploadMethod | None = None
     inspector: ObjectInspector | None = None
     patience: timedelta = timedelta(seconds=2)
@@ -57,42 +64,54 @@ class AuthorizeUploads:
     async def __call__(self, principal: Principal, request: UploadRequest, now: datetime) -> AuthorizedUploads:
         """Sign every declared file, in order, or none: all are validated before the first is signed.
 
-        Raises what `Batch.open`, `Batch.decide`, `UploadWishes.choose_method` and `UploadSigner.sign_uploads` raise.
+        Raises what `Batch.open`, `Decision.uploads`, `UploadWishes.choose_method` and `sign_uploads` raise.
         """
         batch = Batch.open(principal, request.metadata, request.filedata, self.rules)
         if self.inspector is None:
-            uploads, signed = await self._decide(batch, request.wishes, now)
-            return AuthorizedUploads(signed, len(uploads), {})
+            _, signed = await self._decide(batch, request.wishes, now)
+            return AuthorizedUploads(signed, {})
         prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
         try:
             uploads, signed = await self._decide(batch, request.wishes, now)
-            inspection, ahead = await self.background.while_waiting(
-                self.inspector.inspect(uploads, now, self.patience, prepared),
-                lambda: list(islice(signed, SIGNED_AHEAD)),
-                files=min(len(uploads), SIGNED_AHEAD),
-            )
+            answer = self.inspector.inspect(uploads, now, self.patience, prepared)
+            if len(uploads) > FILES_PER_TURN:
+                inspection, ahead = await self._sign_while(answer, signed)
+            else:
+                inspection, ahead = await answer, ()
         finally:
             if prepared is not None:
                 prepared.drop()
         # A store that is slow or down doesn't stop signing, so its failure is not ours.
-        return AuthorizedUploads(chain(ahead, signed), len(uploads), _existing(uploads, inspection.found))
+        return AuthorizedUploads(chain(ahead, signed), inspection.found)
 
     async def _decide(
         self, batch: Batch, wishes: UploadWishes, now: datetime
     ) -> tuple[Sequence[Upload], Iterator[SignedUpload]]:
         """Decide all uploads, and get ready to sign them."""
-        uploads = await self.background(batch.decide, files=len(batch.filedata))
+        uploads = await decide_uploads(batch, self.turns)
         wishes = evolve(wishes, require=wishes.require | self.rules.pattern.needs)
         method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
         terms = UploadTerms(method, self.lifetime, wishes.overwrite)
         return uploads, iter(self.signer.sign_uploads(uploads, terms, now))
 
+    async def _sign_while(
+        self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]
+    ) -> tuple[Inspection, Sequence[SignedUpload]]:
+        """Await the store's answer, and sign some of many files meanwhile."""
+        looking = self.turns.start(answer)
+        try:
+            ahead: list[SignedUpload] = []
+            for _ in range(0, _SIGNED_AHEAD, FILES_PER_TURN):
+                await self.turns.pause()
+                ahead += islice(signed, FILES_PER_TURN)
+            return await looking, ahead
+        finally:
+            looking.cancel()
 
-def _existing(uploads: Sequence[Upload], found: Mapping[ObjectKey, FoundObject | None]) -> Mapping[RelativePath, bool]:
-    exists: dict[RelativePath, bool] = {}
-    for upload in uploads:
-        if upload.key in found:
-            status = compare(upload.file, found[upload.key])
-            if status is not Status.UNKNOWN:
-                exists[upload.file.path] = status is Status.STORED
-    return exists
+
+async def decide_uploads(batch: Batch, turns: Turns) -> Sequence[Upload]:
+    """Decide all uploads of a batch, pausing now and then. Raises what `Decision.uploads` raises."""
+    decision = Decision(batch)
+    while decision.go_on(FILES_PER_TURN):
+        await turns.pause()
+    return decision.uploads()

@@ -7,7 +7,7 @@ Signing is plain CPU work, so it is synchronous and never touches a network. Wha
 anything but the errors that its docstring names; adapters translate what their libraries raise.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -21,19 +21,24 @@ from domain.keys import ObjectKey
 from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
 
 _T = TypeVar("_T")
-_A = TypeVar("_A")
+_T_co = TypeVar("_T_co", covariant=True)
 
 
-class Background(Protocol):
-    """Does plain CPU work without holding up other requests while it does much of it."""
+class Running(Awaitable[_T_co], Protocol[_T_co]):
+    """Something that was started; awaiting it gives what it gives, or raises what it raises."""
 
-    async def __call__(self, work: Callable[[], _T], *, files: int) -> _T:
-        """Give what `work` gives, or raise what it raises. `files` says how much there is to do."""
+    def cancel(self) -> object:
+        """End it, unless it has ended."""
 
-    async def while_waiting(
-        self, answer: Coroutine[None, None, _A], work: Callable[[], _T], *, files: int
-    ) -> tuple[_A, _T]:
-        """Do the work while `answer` is under way, and give what both give; `answer` is under way first."""
+
+class Turns(Protocol):
+    """How the requests of one process, which do one thing at a time, take turns."""
+
+    async def pause(self) -> None:
+        """Let all others that are waiting go first."""
+
+    def start(self, work: Coroutine[None, None, _T]) -> Running[_T]:
+        """Begin to do `work` whenever we pause or wait ourselves."""
 
 
 class TokenVerifier(Protocol):

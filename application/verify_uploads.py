@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from attrs import frozen
 
-from application.authorize_uploads import UploadRequest
-from application.ports import Background, ObjectInspector
-from domain.batches import BatchRules, plan_uploads
+from application.authorize_uploads import UploadRequest, decide_uploads
+from application.ports import ObjectInspector, Turns
+from domain.batches import Batch, BatchRules
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey, RelativePath
@@ -28,7 +28,7 @@ class VerifyUploads:
 
     inspector: ObjectInspector
     rules: BatchRules
-    background: Background
+    turns: Turns
     patience: timedelta
 
     async def __call__(
@@ -36,12 +36,11 @@ class VerifyUploads:
     ) -> Mapping[RelativePath, Verdict]:
         """Compare every declared file with what the store holds at its key, in the order of the declarations.
 
-        A file that the store won't tell about is `unknown`. Raises what `plan_uploads` raises, and `Unavailable` when
-        the store didn't answer, or not in time.
+        A file that the store won't tell about is `unknown`. Raises what `Batch.open` and `Decision.uploads` raise, and
+        `Unavailable` when the store didn't answer, or not in time.
         """
-        uploads = await self.background(
-            lambda: plan_uploads(principal, request.metadata, request.filedata, self.rules), files=len(request.filedata)
-        )
+        batch = Batch.open(principal, request.metadata, request.filedata, self.rules)
+        uploads = await decide_uploads(batch, self.turns)
         inspection = await self.inspector.inspect(uploads, now, self.patience)
         if inspection.failure is not None:
             raise inspection.failure

@@ -1,9 +1,10 @@
 """From what a client declares of a dataset to decided uploads, all of them or none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Self
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from domain.errors import AccessDenied, ErrorCode, InvalidBatch, InvalidInput
 from domain.files import DeclaredFile, FileRules
@@ -92,14 +93,49 @@ class Batch:
             )
         return cls(principal, dataset, filedata, rules, rules.pattern.for_batch(dataset.owner, dataset.dataset))
 
-    def decide(self) -> tuple[Upload, ...]:
-        """Decide the uploads of the declared files, in order.
+
+@define
+class Decision:
+    """The uploads of a batch while they are decided, which may be done in steps."""
+
+    batch: Batch
+    _declarations: Iterator[tuple[str, object]] = field(init=False)
+    _by_key: dict[ObjectKey, Upload] = field(factory=dict, init=False)
+    _uploads: list[Upload] = field(factory=list, init=False)
+    _problems: list[InvalidInput] = field(factory=list, init=False)
+
+    @_declarations.default
+    def _all_declarations(self) -> Iterator[tuple[str, object]]:
+        return iter(self.batch.filedata.items())
+
+    def go_on(self, files: int) -> bool:
+        """Decide the next `files` files at most, and say whether there are more."""
+        batch = self.batch
+        rules, access, key_of = batch.rules, batch.dataset.access, batch.pattern.key_of
+        for path, declaration in islice(self._declarations, files):
+            try:
+                file = DeclaredFile.parse(path, declaration, rules.files)
+                upload = Upload(key_of(file), file, access)
+                known = self._by_key.setdefault(upload.key, upload)
+                if known is not upload:
+                    _check_same_object(known.file, file, rules.pattern)
+            except InvalidInput as error:
+                error.path = path
+                self._problems.append(error)
+            else:
+                self._uploads.append(upload)
+        return len(self._uploads) + len(self._problems) < len(batch.filedata)
+
+    def uploads(self) -> tuple[Upload, ...]:
+        """Give the uploads of all files, in order; what is not decided yet is decided now.
 
         Raises `InvalidBatch` with every bad file, or `AccessDenied` (over quota).
         """
-        uploads = _decide_all(self.filedata, self.pattern, self.dataset.access, self.rules)
-        _check_quota(self.principal, self.dataset.access, uploads)
-        return uploads
+        self.go_on(len(self.batch.filedata))
+        if self._problems:
+            raise InvalidBatch(self._problems)
+        _check_quota(self.batch.principal, self.batch.dataset.access, self._uploads)
+        return tuple(self._uploads)
 
 
 def plan_uploads(
@@ -107,32 +143,9 @@ def plan_uploads(
 ) -> tuple[Upload, ...]:
     """Decide the uploads of a request in which `principal` declares `filedata`, by relative path, of one dataset.
 
-    Raises what `Batch.open` and `Batch.decide` raise.
+    Raises what `Batch.open` and `Decision.uploads` raise.
     """
-    return Batch.open(principal, metadata, filedata, rules).decide()
-
-
-def _decide_all(
-    filedata: Mapping[str, object], pattern: BatchPattern, access: Access, rules: BatchRules
-) -> tuple[Upload, ...]:
-    by_key: dict[ObjectKey, Upload] = {}
-    uploads: list[Upload] = []
-    problems: list[InvalidInput] = []
-    for path, declaration in filedata.items():
-        try:
-            file = DeclaredFile.parse(path, declaration, rules.files)
-            upload = Upload(pattern.key_of(file), file, access)
-            known = by_key.setdefault(upload.key, upload)
-            if known is not upload:
-                _check_same_object(known.file, file, rules.pattern)
-        except InvalidInput as error:
-            error.path = path
-            problems.append(error)
-        else:
-            uploads.append(upload)
-    if problems:
-        raise InvalidBatch(problems)
-    return tuple(uploads)
+    return Decision(Batch.open(principal, metadata, filedata, rules)).uploads()
 
 
 def _check_same_object(first: DeclaredFile, second: DeclaredFile, pattern: KeyPattern) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import RelativePath
-from domain.values import CheckedText
+from domain.values import CheckedText, frozen_by_type
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 MAX_NAME_BYTES = 1024
@@ -161,7 +161,7 @@ class FileRules:
     require_digest: bool = True
 
 
-@frozen
+@frozen_by_type
 class DeclaredFile:
     """What a client says of one file. `length` is in bytes. At least one digest, unless the operator waived it."""
 

@@ -25,9 +25,8 @@ _FORBIDDEN_CHARACTER = re.compile(
 )
 _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 
-# Most paths are made of plain segments that can break no rule: one match answers for them.
-_PLAIN_SEGMENT = r"[A-Za-z0-9_-](?:[A-Za-z0-9._ -]{0,253}[A-Za-z0-9_-])?"
-_PLAIN_PATH = re.compile(rf"(?=.{{1,{MAX_KEY_BYTES}}}\Z){_PLAIN_SEGMENT}(?:/{_PLAIN_SEGMENT})*+")
+# Most paths are words with single separators between them, too short for any limit: one match answers for them.
+_PLAIN_PATH = re.compile(rf"(?!.{{{MAX_SEGMENT_BYTES + 1}}})[A-Za-z0-9_-]++(?:[./ ][A-Za-z0-9_-]++)*+")
 
 
 def _fault_in_text(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Self
 
 from attrs import frozen
@@ -28,7 +29,7 @@ def _required_sha256(file: DeclaredFile) -> Sha256:
 
 # An empty dirname takes its slash with it, so that `{dirname}/{basename}` always equals `{path}`.
 _FILE_FIELDS: Mapping[str, Callable[[DeclaredFile], str]] = {
-    "path": lambda file: file.path,
+    "path": attrgetter("path"),
     "basename": lambda file: file.path.basename,
     "dirname": lambda file: f"{file.path.dirname}/" if file.path.dirname else "",
     "extension": lambda file: file.path.extension,
@@ -67,17 +68,21 @@ _SPANS_SEGMENTS = re.compile(r"\{(?:path|dirname)\}")
 class BatchPattern:
     """A key pattern whose owner and dataset are already filled in."""
 
-    pieces: tuple[str | Callable[[DeclaredFile], str], ...]
+    start: str
+    rest: tuple[tuple[Callable[[DeclaredFile], str], str], ...]
+    """Each field of the file, with the text behind it."""
 
     @property
     def folder(self) -> str:
         """What all keys of the batch start with, up to its last slash; empty where they share nothing."""
-        start = self.pieces[0]
-        return start[: start.rfind("/") + 1] if isinstance(start, str) else ""
+        return self.start[: self.start.rfind("/") + 1]
 
     def key_of(self, file: DeclaredFile) -> ObjectKey:
         """Make the key of `file`. Raises `InvalidInput`: `invalid_key`, `digest_required`."""
-        return ObjectKey("".join([piece if isinstance(piece, str) else piece(file) for piece in self.pieces]))
+        key = self.start
+        for value_of, text in self.rest:
+            key += value_of(file) + text
+        return ObjectKey(key)
 
 
 @frozen
@@ -146,12 +151,13 @@ class KeyPattern:
                 field="metadata.name",
             )
         shared = {"owner": owner, "name": dataset, "dataset": dataset, "": ""}
-        pieces: list[str | Callable[[DeclaredFile], str]] = [""]
+        texts, fields = [""], []
         for literal, name in self.tokens:
-            pieces[-1] = f"{pieces[-1]}{literal}{shared.get(name, '')}"
+            texts[-1] += f"{literal}{shared.get(name, '')}"
             if name in _FILE_FIELDS:
-                pieces += [_FILE_FIELDS[name], ""]
-        return BatchPattern(tuple(piece for piece in pieces if piece))
+                fields.append(_FILE_FIELDS[name])
+                texts.append("")
+        return BatchPattern(texts[0], tuple(zip(fields, texts[1:], strict=True)))
 
     def prefix_of(self, owner: Owner) -> str:
         """Give the start that all keys of `owner` share, with no trailing slash; empty for content-addressed keys."""

@@ -6,21 +6,39 @@ is not UTF-8, a byte order mark, and nesting deeper than anybody needs.
 """
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
-_CONTAINERS = (dict, list)
+_CONTAINERS = frozenset({dict, list})
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
 class NotStrictJson(ValueError):
     """The text is not JSON, or not in only one way. The message says where, and is fit to be shown to the sender."""
 
 
-def loads(data: bytes) -> object:
-    """Read one JSON value. Raises `NotStrictJson` and nothing else, whatever the bytes are."""
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotStrictJson(f"{name} is not a number in JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _parse(data: bytes) -> object:
+    return _DECODER.decode(data.decode())
+
+
+def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
+    """Read one JSON value. Raises `NotStrictJson` and nothing else, whatever the bytes are.
+
+    `parse` reads JSON in UTF-8 into plain dicts and lists, and raises ValueError for anything else; the default is the
+    standard library's.
+    """
     try:
-        value: object = _DECODER.decode(data.decode())
+        value = parse(data)
     except UnicodeDecodeError as error:
         raise NotStrictJson(f"it is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -31,35 +49,33 @@ def loads(data: bytes) -> object:
         raise
     except ValueError as error:  # Python's limit on the digits of an integer
         raise NotStrictJson("it has a number with too many digits") from error
-    if _is_deeper_than(MAX_DEPTH, value):
-        raise NotStrictJson(_TOO_DEEP)
+    _refuse_duplicates(data, _count_members(value))
     return value
 
 
-def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise NotStrictJson("a member stands twice in one object")
+def _count_members(value: object) -> int:
+    """Count the members of all objects in `value`, and refuse it if it is too deep."""
+    members, depth = 0, 0
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise NotStrictJson(_TOO_DEEP)
+        below: list[Any] = []
+        for container in level:
+            inside = container
+            if type(container) is dict:
+                members += len(container)
+                inside = container.values()
+            # No parser makes subclasses, so exact types are enough, and most containers hold no others.
+            if not _CONTAINERS.isdisjoint(map(type, inside)):
+                below += [item for item in inside if type(item) in _CONTAINERS]
+        level = below
     return members
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise NotStrictJson(f"{name} is not a number in JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
-
-
-def _is_deeper_than(limit: int, value: object) -> bool:
-    level: list[Any] = [value] if type(value) in _CONTAINERS else []
-    for _ in range(limit):
-        # The decoder makes no subclasses, so exact types are enough, and several times faster to tell.
-        level = [
-            member
-            for parent in level
-            for member in (parent.values() if type(parent) is dict else parent)
-            if type(member) in _CONTAINERS
-        ]
-        if not level:
-            return False
-    return True
+def _refuse_duplicates(data: bytes, kept: int) -> None:
+    # A parser keeps one of several members of the same name, and each that was written has a colon behind its name. So
+    # when there are no more colons than members were kept, none was lost; colons in strings are looked at only then.
+    if data.count(b":") != kept and _STRING.sub(b"", data).count(b":") != kept:
+        raise NotStrictJson("a member stands twice in one object")

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from attrs import field, frozen
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.files import DeclaredFile
 from domain.keys import ObjectKey
+from domain.values import frozen_by_type
 
 
-class Access(Enum):
+class Access(StrEnum):
     """Who may read an object without a signature."""
 
     PUBLIC = "public"
@@ -50,7 +51,7 @@ class Capabilities:
     max_lifetime: timedelta = timedelta(days=7)
 
 
-@frozen
+@frozen_by_type
 class Upload:
     """A decided upload: this file, at this key, readable by these people."""
 
@@ -59,7 +60,7 @@ class Upload:
     access: Access
 
 
-@frozen
+@frozen_by_type
 class PostForm:
     """A multipart/form-data POST: the fields in the order to send them, then the file as the part `file`."""
 
@@ -67,7 +68,7 @@ class PostForm:
     fields: Mapping[str, str] = field(repr=False)
 
 
-@frozen
+@frozen_by_type
 class PutRequest:
     """A PUT of the bytes to `url`, the whole signed URL, with exactly these headers."""
 
@@ -75,7 +76,7 @@ class PutRequest:
     headers: Mapping[str, str]
 
 
-@frozen
+@frozen_by_type
 class SignedUpload:
     """What a client must send to carry out `upload`. `object_url` is where the object will then be found."""
 

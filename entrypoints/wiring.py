@@ -17,12 +17,12 @@ from adapters.tokens.key_sources import FetchedKeys, KeyServer
 from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
-from application.ports import Background, ObjectInspector, Probe, Startable
+from application.ports import ObjectInspector, Probe, Startable, Turns
 from application.presign_download import PresignDownload
 from application.verify_uploads import VerifyUploads
 from domain.errors import Misconfigured
 from domain.patterns import KeyPattern
-from entrypoints.runtime import OneBatchAtATime
+from entrypoints.runtime import FairTurns
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
 
 VERIFY_PATIENCE = timedelta(seconds=20)
@@ -48,7 +48,7 @@ class Service:
     authenticate: Authenticate
     store: Store
     authorize_uploads: AuthorizeUploads
-    background: Background
+    turns: Turns
     describe_store: DescribeStore
     presign_download: PresignDownload
     verify_uploads: VerifyUploads
@@ -64,7 +64,7 @@ def wire(settings: Settings) -> Service:
     store = _served_store(settings.store) if isinstance(settings.store, ServedSettings) else _s3_store(settings.store)
     _refuse_unsafe_pattern(settings.batch.pattern, store.signing.flavour)
     authenticate, fetched_keys = _authentication(settings)
-    background = OneBatchAtATime()
+    turns = FairTurns()
     return Service(
         settings=settings,
         authenticate=authenticate,
@@ -73,16 +73,16 @@ def wire(settings: Settings) -> Service:
             signer=store.signing,
             rules=settings.batch,
             lifetime=settings.upload_lifetime,
-            background=background,
+            turns=turns,
             preferred_method=settings.preferred_method,
             inspector=store.inspector if settings.inspect_on_authorize else None,
             patience=settings.inspect_patience,
         ),
-        background=background,
+        turns=turns,
         describe_store=DescribeStore(store.signing, settings.batch, settings.upload_lifetime),
         presign_download=PresignDownload(store.signing, settings.batch.pattern, settings.download_lifetime),
         verify_uploads=VerifyUploads(
-            store.inspector, settings.batch, background, max(settings.inspect_patience, VERIFY_PATIENCE)
+            store.inspector, settings.batch, turns, max(settings.inspect_patience, VERIFY_PATIENCE)
         ),
         startables=[*fetched_keys, *store.startables],
         probes=[*fetched_keys, *store.probes],

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from attrs import evolve, field, frozen
 
-from adapters.stores.sigv4 import host_header, uri_encode
+from adapters.stores.sigv4 import host_header, uri_encode_path
 from domain.errors import InvalidInput
 from domain.keys import ObjectKey
 
@@ -53,7 +53,7 @@ class BucketAddress:
     @property
     def url(self) -> str:
         """The bucket's URL, without a trailing slash. An object's URL is this, a slash, and the encoded key."""
-        return f"{self.bucket_origin}{uri_encode(self.bucket_path, safe='/')}"
+        return f"{self.bucket_origin}{uri_encode_path(self.bucket_path)}"
 
     def path_of(self, key: ObjectKey) -> str:
         """Give the path of an object, not encoded."""

@@ -21,7 +21,7 @@ from attrs import define, evolve, field, frozen
 from yarl import URL
 
 from adapters.stores.addresses import BucketAddress
-from adapters.stores.sigv4 import Credentials, Request, Signer, canonical_query, uri_encode
+from adapters.stores.sigv4 import Credentials, Request, Signer, canonical_query, uri_encode_path
 from application.ports import Inspection, Preparation
 from domain.errors import ErrorCode, Unavailable
 from domain.files import Md5, Sha256
@@ -194,7 +194,7 @@ class _Look:
     def _send(self, request: Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = self.signer.sign_headers(request, _EMPTY_SHA256)
         query = canonical_query(request.query)
-        url = URL(f"{request.origin}{uri_encode(request.path, safe='/')}?{query}".rstrip("?"), encoded=True)
+        url = URL(f"{request.origin}{uri_encode_path(request.path)}?{query}".rstrip("?"), encoded=True)
         return self.http.request(request.method, url, headers=headers, allow_redirects=False)
 
 

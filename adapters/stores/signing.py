@@ -8,7 +8,16 @@ from attrs import field, frozen
 
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.flavours import MAX_REQUEST_BYTES, Flavour
-from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials, PostTemplate, Request, Signer, uri_encode
+from adapters.stores.sigv4 import (
+    MAX_PRESIGNED_SECONDS,
+    MD5_FIELD,
+    SHA256_FIELD,
+    Credentials,
+    PostTemplate,
+    Request,
+    Signer,
+    uri_encode_path,
+)
 from domain.keys import ObjectKey
 from domain.uploads import (
     Access,
@@ -56,7 +65,7 @@ class S3Signing:
         expires_at = signer.expires_at(int(terms.lifetime.total_seconds()))
         url = self.address.url
         return (
-            SignedUpload(upload, batch.request_for(upload), f"{url}/{uri_encode(upload.key, safe='/')}", expires_at)
+            SignedUpload(upload, batch.request_for(upload), f"{url}/{uri_encode_path(upload.key)}", expires_at)
             for upload in uploads
         )
 
@@ -72,7 +81,7 @@ class S3Signing:
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:
         """Give the prefixes in both addressing styles, that of `object_url` first."""
-        end = f"/{uri_encode(key_prefix, safe='/')}" if key_prefix else ""
+        end = f"/{uri_encode_path(key_prefix)}" if key_prefix else ""
         return [f"{form.url}{end}" for form in self.address.forms()]
 
     def key_of_url(self, url: str) -> ObjectKey | None:
@@ -86,8 +95,12 @@ class S3Signing:
         return PRIVATE_ACL if public_acl is not None and access is Access.PRIVATE else public_acl
 
 
+_Kind = tuple[Access, str, bool, bool]
+"""Of files that can share a template: access, media type, whether an MD5 and whether a SHA-256 is bound."""
+
+
 class _Forms:
-    """The POST forms of a batch: one template for all files that declare the same kinds of digest."""
+    """The POST forms of a batch: one template for all files of one type that declare the same kinds of digest."""
 
     def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
         self._signing = signing
@@ -95,27 +108,24 @@ class _Forms:
         self._seconds = int(terms.lifetime.total_seconds())
         self._url = signing.address.url
         self._takes_md5, self._takes_sha256 = signing.flavour.form_md5, signing.flavour.form_sha256
-        self._templates: dict[tuple[bool, bool, bool], PostTemplate] = {}
+        self._templates: dict[_Kind, PostTemplate] = {}
 
     def request_for(self, upload: Upload) -> PostForm:
         file = upload.file
-        values: list[str] = [file.media_type]
-        if has_md5 := self._takes_md5 and file.md5 is not None:
-            values.append(file.md5)
-        if has_sha256 := self._takes_sha256 and file.sha256 is not None:
-            values.append(file.sha256)
-        kind = (upload.access is Access.PRIVATE, has_md5, has_sha256)
-        template = self._templates.get(kind) or self._templates.setdefault(kind, self._template(*kind))
-        return PostForm(self._url, template.sign(upload.key, (file.length, file.length), *values))
+        md5 = file.md5 if self._takes_md5 else None
+        sha256 = file.sha256 if self._takes_sha256 else None
+        kind = (upload.access, file.media_type, md5 is not None, sha256 is not None)
+        template = self._templates.get(kind) or self._templates.setdefault(kind, self._template(kind))
+        return PostForm(self._url, template.sign(upload.key, (file.length, file.length), md5, sha256))
 
-    def _template(self, is_private: bool, has_md5: bool, has_sha256: bool) -> PostTemplate:  # noqa: FBT001 - a `kind`
-        acl = self._signing.acl_for(Access.PRIVATE if is_private else Access.PUBLIC)
-        names = {"Content-Type": True, "Content-MD5": has_md5, "x-amz-checksum-sha256": has_sha256}
+    def _template(self, kind: _Kind) -> PostTemplate:
+        access, media_type, has_md5, has_sha256 = kind
+        acl = self._signing.acl_for(access)
         return self._signer.post_template(
             self._signing.address.bucket,
             self._seconds,
-            fixed={} if acl is None else {"acl": acl},
-            varying=[name for name, is_there in names.items() if is_there],
+            fixed={"Content-Type": media_type} if acl is None else {"acl": acl, "Content-Type": media_type},
+            digests=[*[MD5_FIELD] * has_md5, *[SHA256_FIELD] * has_sha256],
             ascii_only=self._signing.flavour.ascii_policy,
         )
 

@@ -18,12 +18,15 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring, encode_basestring_ascii
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from domain.errors import ErrorCode, Unavailable
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
@@ -31,11 +34,13 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 MAX_PRESIGNED_SECONDS = 604_800
 """A signing key lives for seven days, and so does what it signed."""
 
+_HOLE = "\0"  # in JSON it can only be there escaped
 _BLANKS = re.compile(r"[ \t]+")
 _NEEDS_NO_ENCODING = re.compile(r"[A-Za-z0-9._~/-]*")
+MD5_FIELD, SHA256_FIELD = "Content-MD5", "x-amz-checksum-sha256"
 _SIGNERS_FIELDS = frozenset(
     {"bucket", "file", "key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"}
-    | {"x-amz-signature"}
+    | {"x-amz-signature", MD5_FIELD.lower(), SHA256_FIELD}
 )
 
 
@@ -98,9 +103,14 @@ def amz_date(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def uri_encode(text: str, *, safe: str = "") -> str:
-    """Percent-encode the UTF-8 of all but the unreserved characters of RFC 3986; a path keeps `safe="/"`."""
-    return text if safe == "/" and _NEEDS_NO_ENCODING.fullmatch(text) else quote(text, safe=safe)
+def uri_encode(text: str) -> str:
+    """Percent-encode the UTF-8 of all but the unreserved characters of RFC 3986."""
+    return quote(text, safe="")
+
+
+def uri_encode_path(path: str) -> str:
+    """Percent-encode all but the unreserved characters and the slashes."""
+    return path if _NEEDS_NO_ENCODING.fullmatch(path) else quote(path, safe="/")
 
 
 def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
@@ -128,7 +138,7 @@ def canonical_request(method: str, path: str, query: str, headers: Mapping[str, 
     of the body, or UNSIGNED-PAYLOAD. Blanks around and within header values are folded.
     """
     lines = "".join([f"{name}:{_BLANKS.sub(' ', headers[name]).strip(' ')}\n" for name in sorted(headers)])
-    encoded = uri_encode(path, safe="/") or "/"
+    encoded = uri_encode_path(path) or "/"
     return f"{method}\n{encoded}\n{query}\n{lines}\n{signed_header_names(headers)}\n{payload_hash}"
 
 
@@ -169,6 +179,7 @@ _IPAD = bytes(byte ^ 0x36 for byte in range(256))
 _OPAD = bytes(byte ^ 0x5C for byte in range(256))
 
 
+@frozen
 class _SavedHmac:
     """HMAC-SHA256 (RFC 2104) under one key of at most 64 bytes.
 
@@ -176,12 +187,19 @@ class _SavedHmac:
     half the time of `hmac.digest`.
     """
 
-    __slots__ = ("_inner", "_outer")
+    _inner: "_Hash"
+    _outer: "_Hash"
 
-    def __init__(self, key: bytes) -> None:
+    @classmethod
+    def under(cls, key: bytes) -> Self:
         block = key.ljust(64, b"\0")
-        self._inner = sha256(block.translate(_IPAD))
-        self._outer = sha256(block.translate(_OPAD))
+        return cls(sha256(block.translate(_IPAD)), sha256(block.translate(_OPAD)))
+
+    def starting_with(self, beginning: bytes) -> Self:
+        """Take in what many messages begin with; the messages are then given without it."""
+        inner = self._inner.copy()
+        inner.update(beginning)
+        return evolve(self, inner=inner)
 
     def hexdigest(self, message: bytes) -> str:
         inner, outer = self._inner.copy(), self._outer.copy()
@@ -192,31 +210,42 @@ class _SavedHmac:
 
 @frozen
 class PostTemplate:
-    """The POST forms of a batch: they differ in key, length and a few named fields, the rest is rendered once."""
+    """The POST forms of a batch: they differ in key, length and digests, the rest is rendered once."""
 
     expires_at: datetime
-    _document: str = field(repr=False)
+    _beginning: str = field(repr=False)
+    """What the policies begin with, in base64."""
+    _rest: str = field(repr=False)
+    """The rest of the policy's document, with holes for %: the digests, the two lengths, the key."""
     _form: dict[str, str] = field(repr=False)
     """All fields in the order in which they are sent; those that each file has its own value of are empty."""
-    _names: tuple[str, ...]
     _escape: Callable[[str], str] = field(repr=False)
     _mac: _SavedHmac = field(repr=False, eq=False)
+    """It has taken in the beginning."""
 
-    def sign(self, key: str, length_range: tuple[int, int], *values: str) -> dict[str, str]:
+    def sign(
+        self, key: str, length_range: tuple[int, int], md5: str | None = None, sha256: str | None = None
+    ) -> dict[str, str]:
         """Make one form: the fields that a client sends, in order, before the part `file`.
 
-        `length_range` is the least and the greatest number of bytes; `values` are those of the template's `varying`
-        fields, in their order. A key in which S3 would replace `${filename}` can't be bound: ValueError.
+        `length_range` is the least and the greatest number of bytes; the digests are those that the template has. A
+        key in which S3 would replace `${filename}` can't be bound: ValueError.
         """
         if "${filename}" in key:
             raise ValueError("a key with ${filename} would not be bound exactly")
-        escape = self._escape
-        document = self._document % (*map(escape, values), *length_range, escape(key))
-        policy = b2a_base64(document.encode(), newline=False)
         form = self._form.copy()
-        form.update(zip(self._names, values, strict=True))
         form["key"] = key
-        form["policy"] = policy.decode("ascii")
+        values: tuple[object, ...] = (*length_range, self._escape(key))
+        if sha256 is not None:
+            form[SHA256_FIELD] = sha256
+            values = (self._escape(sha256), *values)
+        if md5 is not None:
+            form[MD5_FIELD] = md5
+            values = (self._escape(md5), *values)
+        if len(form) != len(self._form):
+            raise ValueError("a digest is given that the template doesn't have")
+        policy = b2a_base64((self._rest % values).encode(), newline=False)
+        form["policy"] = self._beginning + policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)
         return form
 
@@ -265,7 +294,7 @@ class Signer:
     @_mac.default
     def _saved_mac(self) -> _SavedHmac:
         scope = self.scope
-        return _SavedHmac(signing_key(self.credentials.secret_access_key, scope.day, scope.region, scope.service))
+        return _SavedHmac.under(signing_key(self.credentials.secret_access_key, scope.day, scope.region, scope.service))
 
     def lifetime(self, seconds: int) -> int:
         """Cut a lifetime to what the credentials have left, in whole seconds."""
@@ -289,19 +318,19 @@ class Signer:
         expires_seconds: int,
         *,
         fixed: Mapping[str, str] | None = None,
-        varying: Iterable[str] = (),
+        digests: Sequence[str] = (),
         ascii_only: bool = True,
     ) -> PostTemplate:
         """Render what the POST forms of a batch have in common (S3 API reference, "POST Policy").
 
-        `fixed` are form fields that all files share (acl), `varying` the names of those that each file has its own
-        value of (Content-Type, Content-MD5, x-amz-checksum-sha256); all are bound exactly. The document is the one
-        that boto3's `generate_presigned_post` makes of the same fields, with one condition each, followed by a
-        content-length-range; where it need not be `ascii_only`, what the files say stands in it without escapes.
+        `fixed` are form fields that all files share (acl, Content-Type); `digests` those of MD5_FIELD and SHA256_FIELD
+        that each file has, in this order. All are bound exactly. The document is the one that boto3's
+        `generate_presigned_post` makes of the same fields, with one condition each, followed by a content-length-range;
+        where it need not be `ascii_only`, keys stand in it without escapes.
         """
-        shared, names = dict(fixed or {}), tuple(varying)
-        folded = [name.lower() for name in (*shared, *names)]
-        if len(set(folded)) != len(folded) or not _SIGNERS_FIELDS.isdisjoint(folded):
+        shared = dict(fixed or {})
+        folded = {name.lower() for name in shared}
+        if len(folded) != len(shared) or not _SIGNERS_FIELDS.isdisjoint(folded):
             raise ValueError("form fields must be distinct, and none that the signer sets itself")
         after = {"x-amz-algorithm": ALGORITHM, "x-amz-credential": self.credential, "x-amz-date": self.date}
         if self.credentials.session_token is not None:
@@ -309,23 +338,25 @@ class Signer:
         expires_at = self.expires_at(expires_seconds)
         conditions = [
             *(_exact(name, value) for name, value in shared.items()),
-            *(_exact(name, None) for name in names),
-            '["content-length-range", %d, %d]',
+            *(f'{{"{name}": {_HOLE}}}' for name in digests),
+            f'["content-length-range", {_HOLE}, {_HOLE}]',
             _exact("bucket", bucket),
-            _exact("key", None),
+            f'{{"key": {_HOLE}}}',
             *(_exact(name, value) for name, value in after.items()),
         ]
         expiration = expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         document = f'{{"expiration": "{expiration}", "conditions": [{", ".join(conditions)}]}}'
-        escape = encode_basestring_ascii if ascii_only else encode_basestring
-        form = {**shared, **dict.fromkeys((*names, "key"), ""), **after}
-        return PostTemplate(expires_at, document, form, names, escape, self._mac)
-
-    def post_form(
-        self, bucket: str, key: str, length_range: tuple[int, int], fields: Mapping[str, str], expires_seconds: int
-    ) -> dict[str, str]:
-        """Make a single POST form; see `post_template`, and `PostTemplate.sign` for what comes back."""
-        return self.post_template(bucket, expires_seconds, varying=fields).sign(key, length_range, *fields.values())
+        # Base64 makes four characters of three bytes, so what comes in threes before the first hole is encoded once.
+        cut = document.index(_HOLE) // 3 * 3
+        beginning = b2a_base64(document[:cut].encode("ascii"), newline=False)
+        return PostTemplate(
+            expires_at,
+            beginning.decode("ascii"),
+            document[cut:].replace("%", "%%").replace(_HOLE, "%s"),
+            {**shared, **dict.fromkeys((*digests, "key"), ""), **after},
+            encode_basestring_ascii if ascii_only else encode_basestring,
+            self._mac.starting_with(beginning),
+        )
 
     def presign_url(self, request: Request, expires_seconds: int) -> str:
         """Sign a URL ("Authenticating Requests: Using Query Parameters").
@@ -344,7 +375,7 @@ class Signer:
         if self.credentials.session_token is not None:
             query.append(("X-Amz-Security-Token", uri_encode(self.credentials.session_token)))
         canonical = canonical_request(request.method, request.path, _query(sorted(query)), headers, UNSIGNED_PAYLOAD)
-        url = f"{request.origin}{uri_encode(request.path, safe='/')}?{_query(query)}"
+        url = f"{request.origin}{uri_encode_path(request.path)}?{_query(query)}"
         return f"{url}&X-Amz-Signature={self._sign(canonical)}"
 
     def sign_headers(self, request: Request, payload_hash: str = UNSIGNED_PAYLOAD) -> dict[str, str]:
@@ -371,7 +402,6 @@ class Signer:
         return self._mac.hexdigest(string_to_sign(self.date, self.scope, canonical).encode())
 
 
-def _exact(name: str, value: str | None) -> str:
-    """Write an exact condition for a %-template; no value leaves a hole for an escaped one."""
-    hole = "%s" if value is None else encode_basestring_ascii(value).replace("%", "%%")
-    return f"{{{encode_basestring_ascii(name).replace('%', '%%')}: {hole}}}"
+def _exact(name: str, value: str) -> str:
+    """Write an exact condition."""
+    return f"{{{encode_basestring_ascii(name)}: {encode_basestring_ascii(value)}}}"

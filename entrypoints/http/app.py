@@ -1,7 +1,7 @@
 """The HTTP application, declared as data: routes, error handlers, lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
@@ -15,19 +15,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from application.authorize_uploads import UploadRequest
+from application.authorize_uploads import AuthorizedUploads
 from application.ports import Probe
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.http import wire
+from entrypoints.http.answers import FilesAnswer
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
-from entrypoints.http.streaming import StreamedFilesAnswer, whole_files_answer
 from entrypoints.settings import ServedSettings
 from entrypoints.wiring import Service
 
 PROBE_TIMEOUT_SECONDS = 5.0
-_BYTES_PER_FILE = 100  # about what the shortest useful declaration takes
 # Signed requests and descriptions are for one user, now: no cache may keep them.
 _NOT_CACHED = {"Cache-Control": "no-store"}
 _PREFLIGHT_SECONDS = 3_600
@@ -107,27 +106,27 @@ class _Api:
         principal = await self._principal(request, now)
         body = await self._body(request)
         with self._place():
-            uploads = await self._service.authorize_uploads(principal, await self._parsed(body), now)
-        pieces = wire.render_authorized(uploads)
-        if uploads.count > wire.FILES_PER_PIECE:
-            return StreamedFilesAnswer(pieces, _NOT_CACHED)
-        return _json(whole_files_answer(pieces))
+            uploads = await self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
+            return FilesAnswer(await self._rendered(uploads), _NOT_CACHED)
+
+    async def _rendered(self, uploads: AuthorizedUploads) -> Sequence[bytes]:
+        pieces: list[bytes] = []
+        for piece in wire.render_authorized(uploads):
+            if pieces:
+                await self._service.turns.pause()
+            pieces.append(piece)
+        return pieces
 
     async def verify(self, request: Request) -> Response:
         now = self._clock()
         principal = await self._principal(request, now)
         body = await self._body(request)
         with self._place():
-            verdicts = await self._service.verify_uploads(principal, await self._parsed(body), now)
+            verdicts = await self._service.verify_uploads(principal, wire.parse_upload_request(body), now)
         return _json(wire.render_verdicts(verdicts))
 
     async def _body(self, request: Request) -> bytes:
         return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)
-
-    async def _parsed(self, body: bytes) -> UploadRequest:
-        return await self._service.background(
-            lambda: wire.parse_upload_request(body), files=len(body) // _BYTES_PER_FILE
-        )
 
     @contextmanager
     def _place(self) -> Iterator[None]:

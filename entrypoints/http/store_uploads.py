@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.post_policy import AcceptedForm, evaluate, parse_policy, read_form, substitute_filename
-from adapters.stores.sigv4 import uri_encode
+from adapters.stores.sigv4 import uri_encode_path
 from adapters.stores.sigv4_verify import PresignedRequest, Verifier
 from application.ports import IncomingObject, ObjectAttributes, ObjectInfo, ObjectWriter
 from domain.errors import InvalidInput
@@ -112,7 +112,7 @@ class Uploads:
         target = None if redirect is None else _redirect_target(redirect, bucket, key, etag)
         if target is not None:
             return Response(status_code=303, headers={"ETag": etag, "Location": target})
-        location = f"{self.address.url}/{uri_encode(key, safe='/')}"
+        location = f"{self.address.url}/{uri_encode_path(key)}"
         headers = {"ETag": etag, "Location": location}
         match fields.get("success_action_status"):
             case "200":

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from application.authorize_uploads import AuthorizedUploads, UploadRequest
+from application.authorize_uploads import FILES_PER_TURN, AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
 from application.presign_download import DownloadRequest
 from application.verify_uploads import Verdict
@@ -19,9 +19,6 @@ from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticate
 from domain.files import FileName
 from domain.keys import Owner, RelativePath
 from domain.uploads import Guarantee, PostForm, SignedDownload, SignedUpload, UploadMethod, UploadWishes
-
-FILES_PER_PIECE = 200
-"""How many files are signed and written at once: a few milliseconds, in which nobody else is served."""
 
 _POST, _PUT = UploadMethod.POST.value, UploadMethod.PUT.value
 _MAX_EXPIRY_DIGITS = 9
@@ -93,7 +90,7 @@ def _too_large(max_bytes: int) -> BitstoreError:
 def parse_upload_request(body: bytes) -> UploadRequest:
     """Read the body of /authorize and /verify; what it says of each file is not looked at. Raises `InvalidInput`."""
     try:
-        members = strict_json.loads(body)
+        members = strict_json.loads(body, orjson.loads)
     except strict_json.NotStrictJson as error:
         raise InvalidInput(ErrorCode.INVALID_JSON, f"the body is not strict JSON: {error}") from error
     if not isinstance(members, dict):
@@ -181,18 +178,16 @@ def iso_time(moment: datetime) -> str:
 
 def render_authorized(uploads: AuthorizedUploads) -> Iterator[bytes]:
     """Write the files of an /authorize answer, by declared path, as JSON in pieces; "{" and "}" belong around them."""
-    exists, comma = uploads.exists, b""
-    signed = iter(uploads.signed)
-    while piece := list(islice(signed, FILES_PER_PIECE)):
-        paths = [one.upload.file.path for one in piece]
-        answers = {
-            str(path): _signed_upload(one, exists=exists.get(path)) for path, one in zip(paths, piece, strict=True)
-        }
+    signed, comma = iter(uploads.signed), b""
+    while answers := {
+        str(one.upload.file.path): _signed_upload(one, uploads.exists(one.upload))
+        for one in islice(signed, FILES_PER_TURN)
+    }:
         yield comma + orjson.dumps(answers)[1:-1]
         comma = b","
 
 
-def _signed_upload(signed: SignedUpload, *, exists: bool | None) -> dict[str, object]:
+def _signed_upload(signed: SignedUpload, exists: bool | None) -> dict[str, object]:  # noqa: FBT001 - a value to write
     file, request = signed.upload.file, signed.request
     answer: dict[str, object] = {
         "name": file.name,

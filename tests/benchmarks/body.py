@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import orjson
 import uvloop
 
-from entrypoints.http.streaming import whole_files_answer
+from entrypoints.http.answers import FilesAnswer
 from entrypoints.http.wire import parse_upload_request, render_authorized
 from entrypoints.settings import Settings
 from entrypoints.wiring import Service, wire
@@ -40,8 +40,8 @@ def run(scale: Scale) -> Findings:
             ]
             names = {"signing": "", "asking": ", disk store asked for exists", "floor": ", the floor"}
             figures += [rounds.figure(f"{size}{name}, a file", "µs", of=key, times=1e6) for key, name in names.items()]
-            answer = runner.run(_answer(signing, workload.body(files)))
-            figures.append(Finding(f"{size}, length of the answer", Spread.of([len(answer) / 1e3]), "kB"))
+            length = sum(map(len, runner.run(_answer(signing, workload.body(files))).pieces))
+            figures.append(Finding(f"{size}, length of the answer", Spread.of([length / 1e3]), "kB"))
     return Findings("body: a request's bytes to the answer's, floor: decode + HMAC + base64", ratios, figures)
 
 
@@ -82,7 +82,6 @@ def _seconds_per_file(
     return lambda: runner.run(sample())
 
 
-async def _answer(service: Service, body: bytes) -> bytes:
-    request = await service.background(lambda: parse_upload_request(body), files=len(body) // 100)
-    uploads = await service.authorize_uploads(workload.PRINCIPAL, request, datetime.now(UTC))
-    return whole_files_answer(render_authorized(uploads))
+async def _answer(service: Service, body: bytes) -> FilesAnswer:
+    uploads = await service.authorize_uploads(workload.PRINCIPAL, parse_upload_request(body), datetime.now(UTC))
+    return FilesAnswer(list(render_authorized(uploads)), {})

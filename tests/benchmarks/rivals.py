@@ -16,7 +16,7 @@ from minio.datatypes import PostPolicy
 from starlette.applications import Starlette
 
 from adapters.stores.signing import S3Signing
-from adapters.stores.sigv4 import signing_key, uri_encode
+from adapters.stores.sigv4 import signing_key, uri_encode_path
 from domain.uploads import Capabilities, PostForm, SignedUpload, Upload, UploadTerms
 from entrypoints.cli.serve import configure_logging
 from entrypoints.http.app import create_app
@@ -66,7 +66,7 @@ class BotoSigner:
         url = self.signing.address.url
         for upload in uploads:
             form = PostForm(url, self.form_of(upload, seconds))
-            yield SignedUpload(upload, form, f"{url}/{uri_encode(upload.key, safe='/')}", expires_at)
+            yield SignedUpload(upload, form, f"{url}/{uri_encode_path(upload.key)}", expires_at)
 
     def form_of(self, upload: Upload, seconds: int) -> Mapping[str, str]:
         length = upload.file.length

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from adapters.stores.signing import S3Signing
-from adapters.stores.sigv4 import Signer
+from adapters.stores.sigv4 import MD5_FIELD, Signer
 from domain.batches import plan_uploads
 from domain.uploads import PostForm, Upload, UploadMethod, UploadTerms
 from entrypoints.settings import Settings
@@ -77,14 +77,11 @@ def _measure(batch: Batch, scale: Scale) -> Rounds:
     template = Signer(signing.credentials(), signing.region, batch.now).post_template(
         signing.address.bucket,
         _SECONDS,
-        fixed={"acl": signing.acl_for(uploads[0].access) or ""},
-        varying=("Content-Type", "Content-MD5"),
+        fixed={"acl": signing.acl_for(uploads[0].access) or "", "Content-Type": uploads[0].file.media_type},
+        digests=[MD5_FIELD],
     )
     lengths = [(upload.file.length, upload.file.length) for upload in uploads]
-    bare = [
-        (upload.key, length, upload.file.media_type, upload.file.md5 or "")
-        for upload, length in zip(uploads, lengths, strict=True)
-    ]
+    bare = [(upload.key, length, upload.file.md5) for upload, length in zip(uploads, lengths, strict=True)]
     few, seconds = uploads[: max(1, count // 10)], scale.seconds / 30
     return in_turns(
         _SHORT_ROUNDS * scale.rounds,

@@ -162,7 +162,6 @@ BAD_FILES: list[tuple[str, object, str]] = [
                 "a\n.csv",
                 "a\x7f.csv",
                 "a\x85.csv",
-                "a\ud800.csv",
                 "a\ufffe.csv",
                 "a\uffff.csv",
             ),
@@ -185,11 +184,11 @@ BAD_FILES: list[tuple[str, object, str]] = [
     *(("a.csv", {"md5": MD5, "length": length}, "invalid_length") for length in NOT_LENGTHS),
     ("a.csv", {"md5": MD5}, "invalid_length"),
     ("a.csv", declaration(length=5 * GIB + 1), "file_too_large"),
-    ("a.csv", declaration(length=10**400), "file_too_large"),
+    ("a.csv", declaration(length=2**63), "file_too_large"),
     *(("a.csv", declaration(md5=md5), "invalid_md5") for md5 in NOT_MD5S),
     *(
         ("a.csv", declaration(sha256=value), "invalid_sha256")
-        for value in ("", MD5, sha256()[:-1], f"{sha256()}=", "ab" * 32, "\ud800" * 44, 1, [sha256()])
+        for value in ("", MD5, sha256()[:-1], f"{sha256()}=", "ab" * 32, 1, [sha256()])
     ),
     ("a.csv", {"length": 1}, "digest_required"),
     ("a.csv", {"length": 1, "md5": None, "sha256": None}, "digest_required"),
@@ -211,7 +210,7 @@ BAD_FILES: list[tuple[str, object, str]] = [
             *('text/csv; x="', "text/" + "x" * 255, 1, ["text/csv"]),
         )
     ),
-    *(("a.csv", declaration(name=name), "invalid_name") for name in ("a\nb", "\x00", "\ud800", "x" * 1025, 1, ["a"])),
+    *(("a.csv", declaration(name=name), "invalid_name") for name in ("a\nb", "\x00", "x" * 1025, 1, ["a"])),
 ]
 
 BAD_METADATA: list[tuple[Mapping[str, object], int, str]] = [
@@ -223,7 +222,7 @@ BAD_METADATA: list[tuple[Mapping[str, object], int, str]] = [
         ({"owner": owner}, 400, "invalid_owner")
         for owner in (
             *(None, "", ".", "..", " ", "alice/", "/alice", "alice/x", "a\\b", "alice\x00", "alice\n", "e\u0301"),
-            *("${filename}", "\u202ealice", "\ud800", "x" * 256, 1, True, ["alice"], {"alice": 1}),
+            *("${filename}", "\u202ealice", "x" * 256, 1, True, ["alice"], {"alice": 1}),
         )
     ),
     *(
@@ -294,7 +293,7 @@ class TestRefusals:
         assert "4 files" in answer.json["error"]["message"]
         assert "base64" in answer.json["error"]["details"][2]["message"]
 
-    @pytest.mark.parametrize("filler", ["x", "\x01", "é", "🚀", "\ud800", '"'])
+    @pytest.mark.parametrize("filler", ["x", "\x01", "é", "🚀", '"'])
     def test_thousands_of_bad_files_are_told_as_far_as_there_is_room_and_the_rest_is_counted(
         self, service: LiveService, filler: str
     ) -> None:
@@ -363,12 +362,19 @@ BAD_BODIES: list[tuple[bytes, str]] = [
             ),
             *(b'\xef\xbb\xbf{"metadata": {}}', b'{"metadata": {"owner": "\xe9"}}', b'{"x": NaN}', b'{"x": Infinity}'),
             *(b'{"x": -Infinity}', b'{"metadata": {}, "metadata": {}}', b'{"metadata": {"owner": "a", "owner": "b"}}'),
-            *(b'{"filedata": {"a": 1, "\\u0061": 2}}', b"[" * 100_000, b'{"a":' * 33 + b"1" + b"}" * 33),
+            *(
+                b'{"filedata": {"a": 1, "\\u0061": 2}}',
+                b'{"a:b": ":", "a:b": "\\":"}',
+                b"[" * 100_000,
+                b'{"a":' * 33 + b"1" + b"}" * 33,
+            ),
             *(
                 b"[" * 33 + b"]" * 33,
                 b'{"x": ' + b"9" * 5_000 + b"}",
                 b'{"x": "\n"}',
                 b'{"x": "\\x"}',
+                b'{"metadata": {"owner": "\\ud800"}}',
+                b'{"filedata": {"a\\udc00.csv": {}}}',
                 "{}".encode("utf-16"),
             ),
         )
@@ -435,7 +441,6 @@ class TestWays:
             ({"accept": {"PUT": 1}}, "invalid_request"),
             ({"require": "md5"}, "invalid_request"),
             ({"require": ["MD5"]}, "invalid_request"),
-            ({"require": ["\ud800"]}, "invalid_request"),
             ({"require": [["md5"]]}, "invalid_request"),
             ({"overwrite": "false"}, "invalid_request"),
             ({"overwrite": 0}, "invalid_request"),
