@@ -89,7 +89,8 @@ class AuthorizeUploads:
     ) -> tuple[Sequence[Upload], Iterator[SignedUpload]]:
         """Decide all uploads, and get ready to sign them."""
         uploads = await decide_uploads(batch, self.turns)
-        wishes = evolve(wishes, require=wishes.require | self.rules.pattern.needs)
+        if self.rules.pattern.needs:
+            wishes = evolve(wishes, require=wishes.require | self.rules.pattern.needs)
         method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
         terms = UploadTerms(method, self.lifetime, wishes.overwrite)
         return uploads, iter(self.signer.sign_uploads(uploads, terms, now))

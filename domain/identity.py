@@ -5,7 +5,7 @@ Checking a token's signature is an adapter's work. What its claims mean is decid
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
 from attrs import frozen
@@ -33,13 +33,17 @@ class TokenRules:
 
 @frozen
 class Principal:
-    """What a verified token proves: a user, for this service, with these permissions. Quotas are in bytes."""
+    """What a verified token proves, until it expires: a user, for this service, with these permissions.
+
+    Quotas are in bytes.
+    """
 
     userid: Owner
     service: str
     may_upload: bool
     max_public_bytes: int | None = None
     max_private_bytes: int | None = None
+    expires_at: datetime | None = None
 
     def require_upload_permission(self) -> None:
         """Raise `AccessDenied` (`permission_missing`) unless the token says that its user may upload."""
@@ -67,15 +71,14 @@ def principal_of(claims: Mapping[str, object], rules: TokenRules, now: datetime)
         userid = Owner(claims.get("userid"))
     except InvalidInput as error:
         raise _invalid("userid can't be an owner of files") from error
-    principal = Principal(
+    return Principal(
         userid=userid,
         service=rules.service,
         may_upload=permissions.get(UPLOAD_PERMISSION) is True,
         max_public_bytes=_quota(permissions, "max_public_storage_mb"),
         max_private_bytes=_quota(permissions, "max_private_storage_mb"),
+        expires_at=_checked_expiry(claims, rules, now),
     )
-    _check_times(claims, rules, now.timestamp())
-    return principal
 
 
 def _invalid(reason: str) -> BitstoreError:
@@ -92,8 +95,8 @@ def _check_recipient(claims: Mapping[str, object], rules: TokenRules) -> None:
         raise _invalid("it was issued for another audience")
 
 
-def _check_times(claims: Mapping[str, object], rules: TokenRules, now: float) -> None:
-    leeway = rules.leeway.total_seconds()
+def _checked_expiry(claims: Mapping[str, object], rules: TokenRules, moment: datetime) -> datetime | None:
+    now, leeway = moment.timestamp(), rules.leeway.total_seconds()
     for name in ("nbf", "iat"):
         start = _time(claims, name)
         if start is not None and start > now + leeway:
@@ -105,6 +108,7 @@ def _check_times(claims: Mapping[str, object], rules: TokenRules, now: float) ->
         raise _invalid("it expires too far in the future")
     if expires is not None and expires <= now - leeway:
         raise Unauthenticated(ErrorCode.TOKEN_EXPIRED, "the token has expired")
+    return None if expires is None else datetime.fromtimestamp(expires, UTC)
 
 
 def _time(claims: Mapping[str, object], name: str) -> float | None:

@@ -25,8 +25,10 @@ _FORBIDDEN_CHARACTER = re.compile(
 )
 _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 
-# Most paths are words with single separators between them, too short for any limit: one match answers for them.
-_PLAIN_PATH = re.compile(rf"(?!.{{{MAX_SEGMENT_BYTES + 1}}})[A-Za-z0-9_-]++(?:[./ ][A-Za-z0-9_-]++)*+")
+# Most are words with single separators between them, too short for any limit: one match answers for them.
+_PLAIN = rf"(?!.{{{MAX_SEGMENT_BYTES + 1}}})[A-Za-z0-9_-]++(?:[%s][A-Za-z0-9_-]++)*+"
+_PLAIN_SEGMENT = re.compile(_PLAIN % ". ")
+_PLAIN_PATH = re.compile(_PLAIN % "./ ")
 
 
 def _fault_in_text(text: str) -> str | None:
@@ -69,6 +71,7 @@ class _Segment(CheckedText):
     """Exactly one segment of a key."""
 
     __slots__ = ()
+    plain = _PLAIN_SEGMENT
 
     @staticmethod
     def fault(value: str) -> str | None:

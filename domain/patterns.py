@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from operator import attrgetter
 from typing import Self
 
@@ -111,22 +112,22 @@ class KeyPattern:
         literals = _PLACEHOLDER.split(template.replace("{dirname}/", "{dirname}"))
         return cls(template, tuple(zip(literals[::2], [*literals[1::2], ""], strict=True)))
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """The names of the fields that the pattern uses."""
         return frozenset(name for _, name in self.tokens if name)
 
-    @property
+    @cached_property
     def is_owner_scoped(self) -> bool:
         """Whether each owner's keys start with that owner's own segment."""
         return self.template.split("/", 1)[0] == "{owner}"
 
-    @property
+    @cached_property
     def is_content_addressed(self) -> bool:
         """Whether the key contains a digest of the content."""
         return not self.fields.isdisjoint(_CONTENT_FIELDS)
 
-    @property
+    @cached_property
     def needs(self) -> frozenset[Guarantee]:
         """What a store must enforce for keys of this pattern to be safe.
 
@@ -137,7 +138,7 @@ class KeyPattern:
             return frozenset()
         return frozenset(guarantee for name, guarantee in _CONTENT_GUARANTEES.items() if name in self.fields)
 
-    @property
+    @cached_property
     def uses_dataset(self) -> bool:
         """Whether a request must name its dataset."""
         return not self.fields.isdisjoint(_DATASET_FIELDS)

@@ -26,6 +26,9 @@ class UploadMethod(StrEnum):
     PUT = "PUT"
 
 
+_BY_PREFERENCE = tuple(UploadMethod)
+
+
 class Guarantee(StrEnum):
     """What a store can really enforce of a signed upload: it refuses a request that breaks it."""
 
@@ -131,7 +134,7 @@ class UploadWishes:
         raise InvalidInput(ErrorCode.UNSUPPORTED_BY_STORE, _explain_refusal(candidates, required, capabilities))
 
     def _candidates(self, capabilities: Capabilities, preferred: UploadMethod | None) -> Iterable[UploadMethod]:
-        available = [method for method in UploadMethod if method in capabilities.methods]
+        available = [method for method in _BY_PREFERENCE if method in capabilities.methods]
         if self.accept is not None:
             return [method for method in available if method in self.accept]
         return [preferred] if preferred in available else available[:1]

@@ -1,6 +1,6 @@
 """The composition root: the one place that chooses adapters and hands them to the use-cases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from attrs import frozen
@@ -12,15 +12,17 @@ from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
 from adapters.stores.s3_inspector import S3Inspector
 from adapters.stores.signing import S3Signing
+from adapters.tokens.cache import VerifiedTokens
 from adapters.tokens.jwt import JwtVerifier, KeyRing
 from adapters.tokens.key_sources import FetchedKeys, KeyServer
 from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
-from application.ports import ObjectInspector, Probe, Startable, Turns
+from application.ports import ObjectInspector, Probe, Startable, TokenVerifier, Turns
 from application.presign_download import PresignDownload
 from application.verify_uploads import VerifyUploads
 from domain.errors import Misconfigured
+from domain.identity import TokenRules
 from domain.patterns import KeyPattern
 from entrypoints.runtime import FairTurns
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
@@ -99,9 +101,13 @@ def _refuse_unsafe_pattern(pattern: KeyPattern, flavour: Flavour) -> None:
 def _authentication(settings: Settings) -> tuple[Authenticate, Sequence[FetchedKeys]]:
     if isinstance(settings.token_keys, KeyServer):
         fetched = FetchedKeys(settings.token_keys)
-        return Authenticate(JwtVerifier(fetched, settings.token_rules), fetched), [fetched]
+        return Authenticate(_verifier(fetched, settings.token_rules), fetched), [fetched]
     fixed = KeyRing((settings.token_keys,))
-    return Authenticate(JwtVerifier(lambda: fixed, settings.token_rules)), []
+    return Authenticate(_verifier(lambda: fixed, settings.token_rules)), []
+
+
+def _verifier(keys: Callable[[], KeyRing], rules: TokenRules) -> TokenVerifier:
+    return VerifiedTokens(JwtVerifier(keys, rules), keys)
 
 
 def _served_store(settings: ServedSettings) -> Store:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.flavours import MAX_REQUEST_BYTES, Flavour
@@ -36,6 +36,14 @@ PRIVATE_ACL = "private"
 PUBLIC_ACL = "public-read"
 
 
+@define
+class _Latest:
+    """The latest batch, and what it was made of."""
+
+    batch: "_Forms | _Puts | None" = None
+    common: tuple[object, ...] = ()
+
+
 @frozen
 class S3Signing:
     """An `UploadSigner` and a `DownloadSigner` for a bucket that understands Signature Version 4.
@@ -50,24 +58,37 @@ class S3Signing:
     credentials: Callable[[], Credentials] = field(repr=False)
     public_acl: Callable[[], str | None]
     other_addresses: Sequence[BucketAddress] = ()
+    _with_acl: Capabilities = field(init=False, repr=False)
+    _without_acl: Capabilities = field(init=False, repr=False)
+    _latest: _Latest = field(factory=_Latest, init=False, repr=False, eq=False)
+
+    @_with_acl.default
+    def _capabilities_with_acl(self) -> Capabilities:
+        return _capabilities(self.flavour)
+
+    @_without_acl.default
+    def _capabilities_without_acl(self) -> Capabilities:
+        return _capabilities(self.flavour, unsigned=Guarantee.ACCESS)
 
     @property
     def capabilities(self) -> Capabilities:
         """What the flavour enforces; access only where an acl is signed."""
-        unsigned = frozenset({Guarantee.ACCESS} if self.public_acl() is None else ())
-        methods = {method: enforced - unsigned for method, enforced in self.flavour.methods.items()}
-        return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
+        return self._without_acl if self.public_acl() is None else self._with_acl
 
     def sign_uploads(self, uploads: Iterable[Upload], terms: UploadTerms, now: datetime) -> Iterable[SignedUpload]:
         """Sign a batch, as the port says."""
-        signer = Signer(self.credentials(), self.region, now)
-        batch = (_Forms if terms.method is UploadMethod.POST else _Puts)(self, signer, terms)
-        expires_at = signer.expires_at(int(terms.lifetime.total_seconds()))
-        url = self.address.url
-        return (
-            SignedUpload(upload, batch.request_for(upload), f"{url}/{uri_encode_path(upload.key)}", expires_at)
-            for upload in uploads
-        )
+        return map(self._batch(terms, now).sign, uploads)
+
+    def _batch(self, terms: UploadTerms, now: datetime) -> "_Forms | _Puts":
+        """Give what batches of these terms have in common; those of one second have it from each other."""
+        credentials = self.credentials()
+        common = (credentials, self.public_acl(), terms, now.replace(microsecond=0))
+        latest = self._latest
+        if latest.batch is None or latest.common != common:
+            kind = _Forms if terms.method is UploadMethod.POST else _Puts
+            latest.batch = kind(self, Signer(credentials, self.region, now), terms)
+            latest.common = common
+        return latest.batch
 
     def sign_download(
         self, key: ObjectKey, lifetime: timedelta, now: datetime, filename: str | None = None
@@ -95,55 +116,72 @@ class S3Signing:
         return PRIVATE_ACL if public_acl is not None and access is Access.PRIVATE else public_acl
 
 
+def _capabilities(flavour: Flavour, *, unsigned: Guarantee | None = None) -> Capabilities:
+    methods = {method: enforced - {unsigned} for method, enforced in flavour.methods.items()}
+    return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
+
+
 _Kind = tuple[Access, str, bool, bool]
 """Of files that can share a template: access, media type, whether an MD5 and whether a SHA-256 is bound."""
 
-
-class _Forms:
-    """The POST forms of a batch: one template for all files of one type that declare the same kinds of digest."""
-
-    def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
-        self._signing = signing
-        self._signer = signer
-        self._seconds = int(terms.lifetime.total_seconds())
-        self._url = signing.address.url
-        self._takes_md5, self._takes_sha256 = signing.flavour.form_md5, signing.flavour.form_sha256
-        self._templates: dict[_Kind, PostTemplate] = {}
-
-    def request_for(self, upload: Upload) -> PostForm:
-        file = upload.file
-        md5 = file.md5 if self._takes_md5 else None
-        sha256 = file.sha256 if self._takes_sha256 else None
-        kind = (upload.access, file.media_type, md5 is not None, sha256 is not None)
-        template = self._templates.get(kind) or self._templates.setdefault(kind, self._template(kind))
-        return PostForm(self._url, template.sign(upload.key, (file.length, file.length), md5, sha256))
-
-    def _template(self, kind: _Kind) -> PostTemplate:
-        access, media_type, has_md5, has_sha256 = kind
-        acl = self._signing.acl_for(access)
-        return self._signer.post_template(
-            self._signing.address.bucket,
-            self._seconds,
-            fixed={"Content-Type": media_type} if acl is None else {"acl": acl, "Content-Type": media_type},
-            digests=[*[MD5_FIELD] * has_md5, *[SHA256_FIELD] * has_sha256],
-            ascii_only=self._signing.flavour.ascii_policy,
-        )
+_MAX_TEMPLATES = 256
+"""How many templates are kept at most; files have a handful of types."""
 
 
-class _Puts:
-    """The presigned PUT requests of a batch."""
+class _Batch:
+    """What the signed requests of a batch have in common."""
 
     def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
         self._signing = signing
         self._signer = signer
         self._seconds = int(terms.lifetime.total_seconds())
         self._create_only = not terms.overwrite
+        self._expires_at = signer.expires_at(self._seconds)
+        self._url = signing.address.url
 
-    def request_for(self, upload: Upload) -> PutRequest:
+
+class _Forms(_Batch):
+    """The POST forms of a batch: one template for all files of one type that declare the same kinds of digest."""
+
+    def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
+        super().__init__(signing, signer, terms)
+        self._takes_md5, self._takes_sha256 = signing.flavour.form_md5, signing.flavour.form_sha256
+        self._templates: dict[_Kind, PostTemplate] = {}
+
+    def sign(self, upload: Upload) -> SignedUpload:
+        key, file = upload.key, upload.file
+        md5 = file.md5 if self._takes_md5 else None
+        sha256 = file.sha256 if self._takes_sha256 else None
+        kind = (upload.access, file.media_type, md5 is not None, sha256 is not None)
+        template = self._templates.get(kind) or self._template(kind)
+        form = PostForm(self._url, template.sign(key, (file.length, file.length), md5, sha256))
+        return SignedUpload(upload, form, f"{self._url}/{uri_encode_path(key)}", self._expires_at)
+
+    def _template(self, kind: _Kind) -> PostTemplate:
+        access, media_type, has_md5, has_sha256 = kind
+        acl = self._signing.acl_for(access)
+        template = self._signer.post_template(
+            self._signing.address.bucket,
+            self._seconds,
+            fixed={"Content-Type": media_type} if acl is None else {"acl": acl, "Content-Type": media_type},
+            digests=[*[MD5_FIELD] * has_md5, *[SHA256_FIELD] * has_sha256],
+            ascii_only=self._signing.flavour.ascii_policy,
+        )
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        self._templates[kind] = template
+        return template
+
+
+class _Puts(_Batch):
+    """The presigned PUT requests of a batch."""
+
+    def sign(self, upload: Upload) -> SignedUpload:
         address = self._signing.address
         headers = self._headers_of(upload)
         request = Request("PUT", address.bucket_origin, address.path_of(upload.key), headers=headers)
-        return PutRequest(self._signer.presign_url(request, self._seconds), headers)
+        put = PutRequest(self._signer.presign_url(request, self._seconds), headers)
+        return SignedUpload(upload, put, f"{self._url}/{uri_encode_path(upload.key)}", self._expires_at)
 
     def _headers_of(self, upload: Upload) -> Mapping[str, str]:
         file, acl = upload.file, self._signing.acl_for(upload.access)

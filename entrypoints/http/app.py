@@ -1,8 +1,8 @@
 """The HTTP application, declared as data: routes, error handlers, lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import orjson
@@ -10,7 +10,6 @@ from attrs import frozen
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -21,6 +20,7 @@ from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.http import wire
 from entrypoints.http.answers import FilesAnswer
+from entrypoints.http.cors import BrowserCors
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.settings import ServedSettings
@@ -96,7 +96,7 @@ class _Api:
         self._service = service
         self._clock = clock
         self._limits = limits
-        self._at_once = 0
+        self._places = _Places(limits.requests_at_once)
 
     async def _principal(self, request: Request, now: datetime) -> Principal:
         return await self._service.authenticate(wire.read_token(request), now)
@@ -105,7 +105,7 @@ class _Api:
         now = self._clock()
         principal = await self._principal(request, now)
         body = await self._body(request)
-        with self._place():
+        with self._places:
             uploads = await self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
             return FilesAnswer(await self._rendered(uploads), _NOT_CACHED)
 
@@ -121,23 +121,12 @@ class _Api:
         now = self._clock()
         principal = await self._principal(request, now)
         body = await self._body(request)
-        with self._place():
+        with self._places:
             verdicts = await self._service.verify_uploads(principal, wire.parse_upload_request(body), now)
         return _json(wire.render_verdicts(verdicts))
 
     async def _body(self, request: Request) -> bytes:
         return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        """Take one of the places for requests that have arrived; half-sent ones can't keep others out."""
-        if self._at_once >= self._limits.requests_at_once:
-            raise Unavailable(ErrorCode.OVERLOADED, "too many requests are being worked on; try again", retry_after=1)
-        self._at_once += 1
-        try:
-            yield
-        finally:
-            self._at_once -= 1
 
     async def info(self, request: Request) -> Response:
         principal = await self._principal(request, self._clock())
@@ -160,6 +149,21 @@ class _Api:
         answer = _json(orjson.dumps({"status": "not ready", "problems": problems}), status=503)
         answer.headers["Retry-After"] = "5"
         return answer
+
+
+class _Places:
+    """The places for requests that have arrived: so half-sent ones can't keep others out."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+
+    def __enter__(self) -> None:
+        if self._free < 1:
+            raise Unavailable(ErrorCode.OVERLOADED, "too many requests are being worked on; try again", retry_after=1)
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
 
 
 async def _ask(probe: Probe) -> str | None:
@@ -196,7 +200,7 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
 
 def _cors(service: Service) -> Middleware:
     return Middleware(
-        CORSMiddleware,
+        BrowserCors,
         allow_origins=service.settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT"],
         allow_headers=["*"],

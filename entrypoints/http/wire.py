@@ -8,7 +8,8 @@ from itertools import islice
 from urllib.parse import unquote
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from application.authorize_uploads import FILES_PER_TURN, AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
@@ -29,9 +30,8 @@ def read_token(request: Request) -> str:
 
     Raises `Unauthenticated` for none, or for several that differ: a bad one is never rescued by a good one.
     """
-    headers = request.headers
-    shown = {*headers.getlist("auth-token"), *map(unquote, _raw_query_values(request, "jwt"))}
-    for value in headers.getlist("authorization"):
+    shown = {*_header_values(request, b"auth-token"), *map(unquote, _raw_query_values(request, "jwt"))}
+    for value in _header_values(request, b"authorization"):
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "bearer":
             shown.add(credentials.strip())
@@ -40,6 +40,11 @@ def read_token(request: Request) -> str:
     if len(shown) > 1:
         raise Unauthenticated(ErrorCode.TOKEN_INVALID, "the request shows more than one token")
     return shown.pop()
+
+
+def _header_values(request: Request, name: bytes) -> Sequence[str]:
+    # ASGI gives names in lower case.
+    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == name]
 
 
 def query_values(request: Request, name: str) -> Sequence[str]:
@@ -54,7 +59,10 @@ def query_values(request: Request, name: str) -> Sequence[str]:
 
 
 def _raw_query_values(request: Request, name: str) -> Sequence[str]:
-    pairs = (pair.partition("=") for pair in request.scope["query_string"].decode("latin-1").split("&"))
+    query: bytes = request.scope["query_string"]
+    if not query:
+        return ()
+    pairs = (pair.partition("=") for pair in query.decode("latin-1").split("&"))
     return [value for key, _, value in pairs if key == name]
 
 
@@ -63,23 +71,30 @@ async def read_body(request: Request, max_bytes: int, timeout_seconds: float) ->
 
     Raises `BitstoreError`: `body_too_large`, `body_timeout`, `unsupported_media_type`.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if any(coding.lower() != "identity" for coding in _header_values(request, b"content-encoding")):
         raise BitstoreError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted")
-    declared = request.headers.get("content-length", "0")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
-        raise _too_large(max_bytes)
-    chunks, size = [], 0
+    for declared in _header_values(request, b"content-length"):
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
+            raise _too_large(max_bytes)
     try:
         async with asyncio.timeout(timeout_seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
-                    raise _too_large(max_bytes)
-                chunks.append(chunk)
+            return await _arrived(request.receive, max_bytes)
     except TimeoutError as error:
         raise BitstoreError(ErrorCode.BODY_TIMEOUT, "the body took too long to arrive") from error
-    except ClientDisconnect as error:
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, "the body did not arrive whole") from error
+
+
+async def _arrived(receive: Receive, max_bytes: int) -> bytes:
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidInput(ErrorCode.INVALID_REQUEST, "the body did not arrive whole")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
     return b"".join(chunks)
 
 
@@ -133,7 +148,9 @@ def _accepted(members: Mapping[str, object]) -> frozenset[UploadMethod] | None:
 
 
 def _required(members: Mapping[str, object]) -> frozenset[Guarantee]:
-    names = _names(members, "require") or ()
+    names = _names(members, "require")
+    if not names:
+        return frozenset()
     unknown = sorted(set(names) - set(Guarantee))
     if unknown:
         known = ", ".join(Guarantee)

@@ -253,7 +253,9 @@ def test_permissions_are_an_object(permissions: object) -> None:
 def test_a_token_without_permissions_proves_its_user_who_may_not_upload() -> None:
     claims = bits.good_claims()
     del claims["permissions"]
-    assert principal_of(claims, RULES, NOW) == Principal(Owner("alice"), bits.SERVICE, may_upload=False)
+    assert principal_of(claims, RULES, NOW) == Principal(
+        Owner("alice"), bits.SERVICE, may_upload=False, expires_at=NOW + timedelta(hours=1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,9 @@ class TestHonestTokens:
     @pytest.mark.parametrize("algorithm", ALGORITHMS)
     def test_tokens_of_pyjwt_prove_their_user(self, algorithm: str) -> None:
         token = jwt.encode(CLAIMS, private_key(algorithm), algorithm)
-        assert verifier(algorithm).verify(token, NOW) == Principal(Owner(MARKER), bits.SERVICE, may_upload=True)
+        assert verifier(algorithm).verify(token, NOW) == Principal(
+            Owner(MARKER), bits.SERVICE, may_upload=True, expires_at=NOW + timedelta(hours=1)
+        )
 
     @pytest.mark.parametrize("algorithm", ALGORITHMS)
     @settings(max_examples=30)
