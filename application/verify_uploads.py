@@ -1,6 +1,6 @@
 """Verify uploads: declared files in, and whether each has arrived whole, out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import frozen
@@ -33,8 +33,8 @@ class VerifyUploads:
 
     async def __call__(
         self, principal: Principal, request: UploadRequest, now: datetime
-    ) -> Mapping[RelativePath, Verdict]:
-        """Compare every declared file with what the store holds at its key, in the order of the declarations.
+    ) -> Iterable[tuple[RelativePath, Verdict]]:
+        """Compare every declared file with what the store holds at its key, in order, each when it is asked for.
 
         A file that the store won't tell about is `unknown`. Raises what `Batch.open` and `Decision.uploads` raise, and
         `Unavailable` when the store didn't answer, or not in time.
@@ -44,7 +44,7 @@ class VerifyUploads:
         inspection = await self.inspector.inspect(uploads, now, self.patience)
         if inspection.failure is not None:
             raise inspection.failure
-        return {upload.file.path: _verdict(upload, inspection.found) for upload in uploads}
+        return ((upload.file.path, _verdict(upload, inspection.found)) for upload in uploads)
 
 
 def _verdict(upload: Upload, found: Mapping[ObjectKey, FoundObject | None]) -> Verdict:

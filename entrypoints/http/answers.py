@@ -1,26 +1,27 @@
-"""Answers of /authorize, which can have megabytes."""
+"""Answers that can have megabytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-# An answer has the same object twice: the original README spells its name one way, deployed clients read another.
-_BEFORE, _BETWEEN, _AFTER = b'{"fileData":{', b'},"filedata":{', b"}}"
+_SMALL_BYTES = 16 * 1024
 
 
-class FilesAnswer(Response):
-    """An answer of /authorize; what was made in several pieces is sent so, and neither put together nor copied."""
+class JsonInPieces(Response):
+    """JSON that was made in pieces. If it is large, it is sent so: neither put together nor copied."""
 
     media_type = "application/json"
 
-    def __init__(self, pieces: Sequence[bytes], headers: dict[str, str]) -> None:
-        whole = (_BEFORE, *pieces, _BETWEEN, *pieces, _AFTER)
-        self.pieces = (b"".join(whole),) if len(pieces) == 1 else whole
-        super().__init__(headers={"content-length": str(sum(map(len, self.pieces))), **headers})
+    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str]) -> None:
+        length = sum(map(len, pieces))
+        self.pieces = (b"".join(pieces),) if length < _SMALL_BYTES else pieces
+        super().__init__(headers={"content-length": str(length), **headers})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send the answer."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for left, piece in zip(range(len(self.pieces) - 1, -1, -1), self.pieces, strict=True):
-            await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+        *others, last = self.pieces
+        for piece in others:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": last})

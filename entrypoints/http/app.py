@@ -1,7 +1,7 @@
 """The HTTP application, declared as data: routes, error handlers, lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -14,12 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from application.authorize_uploads import AuthorizedUploads
 from application.ports import Probe
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.http import wire
-from entrypoints.http.answers import FilesAnswer
+from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.cors import BrowserCors
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
@@ -107,15 +106,8 @@ class _Api:
         body = await self._body(request)
         with self._places:
             uploads = await self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
-            return FilesAnswer(await self._rendered(uploads), _NOT_CACHED)
-
-    async def _rendered(self, uploads: AuthorizedUploads) -> Sequence[bytes]:
-        pieces: list[bytes] = []
-        for piece in wire.render_authorized(uploads):
-            if pieces:
-                await self._service.turns.pause()
-            pieces.append(piece)
-        return pieces
+            files = await self._taking_turns(wire.render_authorized(uploads))
+        return JsonInPieces(wire.frame_authorized(files), _NOT_CACHED)
 
     async def verify(self, request: Request) -> Response:
         now = self._clock()
@@ -123,7 +115,17 @@ class _Api:
         body = await self._body(request)
         with self._places:
             verdicts = await self._service.verify_uploads(principal, wire.parse_upload_request(body), now)
-        return _json(wire.render_verdicts(verdicts))
+            files = await self._taking_turns(wire.render_verdicts(verdicts))
+        return JsonInPieces(wire.frame_verdicts(files), _NOT_CACHED)
+
+    async def _taking_turns(self, pieces: Iterator[bytes]) -> Sequence[bytes]:
+        """Make the pieces of an answer, and let others have their turn between them."""
+        made: list[bytes] = []
+        for piece in pieces:
+            if made:
+                await self._service.turns.pause()
+            made.append(piece)
+        return made
 
     async def _body(self, request: Request) -> bytes:
         return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)

@@ -1,7 +1,7 @@
 """The wire format: what HTTP requests say, and what their answers look like."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -194,13 +194,33 @@ def iso_time(moment: datetime) -> str:
 
 
 def render_authorized(uploads: AuthorizedUploads) -> Iterator[bytes]:
-    """Write the files of an /authorize answer, by declared path, as JSON in pieces; "{" and "}" belong around them."""
-    signed, comma = iter(uploads.signed), b""
-    while answers := {
-        str(one.upload.file.path): _signed_upload(one, uploads.exists(one.upload))
-        for one in islice(signed, FILES_PER_TURN)
-    }:
-        yield comma + orjson.dumps(answers)[1:-1]
+    """Write the files of an /authorize answer, by declared path, in pieces that `frame_authorized` puts together."""
+    return _members((one.upload.file.path, _signed_upload(one, uploads.exists(one.upload))) for one in uploads.signed)
+
+
+def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
+    """Put the pieces of an /authorize answer together.
+
+    It has the same object twice: the original README spells its name one way, deployed clients read another.
+    """
+    return b'{"fileData":{', *files, b'},"filedata":{', *files, b"}}"
+
+
+def render_verdicts(verdicts: Iterable[tuple[RelativePath, Verdict]]) -> Iterator[bytes]:
+    """Write the files of a /verify answer, by declared path, in pieces that `frame_verdicts` puts together."""
+    return _members((path, _verdict(verdict)) for path, verdict in verdicts)
+
+
+def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
+    """Put the pieces of a /verify answer together."""
+    return b'{"files":{', *files, b"}}"
+
+
+def _members(files: Iterator[tuple[RelativePath, object]]) -> Iterator[bytes]:
+    """Write the members of a JSON object, so many at a time that others need not wait for long."""
+    comma = b""
+    while members := {str(path): value for path, value in islice(files, FILES_PER_TURN)}:
+        yield comma + orjson.dumps(members)[1:-1]
         comma = b","
 
 
@@ -226,11 +246,6 @@ def _signed_upload(signed: SignedUpload, exists: bool | None) -> dict[str, objec
         answer["upload_method"] = _PUT
         answer["upload_headers"] = request.headers
     return answer
-
-
-def render_verdicts(verdicts: Mapping[RelativePath, Verdict]) -> bytes:
-    """Write the answer of /verify."""
-    return orjson.dumps({"files": {str(path): _verdict(verdict) for path, verdict in verdicts.items()}})
 
 
 def _verdict(verdict: Verdict) -> dict[str, object]:

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import orjson
 import uvloop
 
-from entrypoints.http.answers import FilesAnswer
-from entrypoints.http.wire import parse_upload_request, render_authorized
+from entrypoints.http.answers import JsonInPieces
+from entrypoints.http.wire import frame_authorized, parse_upload_request, render_authorized
 from entrypoints.settings import Settings
 from entrypoints.wiring import Service, wire
 from tests.benchmarks import workload
@@ -82,6 +82,6 @@ def _seconds_per_file(
     return lambda: runner.run(sample())
 
 
-async def _answer(service: Service, body: bytes) -> FilesAnswer:
+async def _answer(service: Service, body: bytes) -> JsonInPieces:
     uploads = await service.authorize_uploads(workload.PRINCIPAL, parse_upload_request(body), datetime.now(UTC))
-    return FilesAnswer(list(render_authorized(uploads)), {})
+    return JsonInPieces(frame_authorized(list(render_authorized(uploads))), {})
