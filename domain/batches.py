@@ -110,20 +110,21 @@ class Decision:
 
     def go_on(self, files: int) -> bool:
         """Decide the next `files` files at most, and say whether there are more."""
-        batch = self.batch
-        rules, access, key_of = batch.rules, batch.dataset.access, batch.pattern.key_of
+        batch, rules, uploads = self.batch, self.batch.rules.files, self._uploads
+        access, key_of, holder_of = batch.dataset.access, batch.pattern.key_of, self._by_key.setdefault
         for path, declaration in islice(self._declarations, files):
             try:
-                file = DeclaredFile.parse(path, declaration, rules.files)
-                upload = Upload(key_of(file), file, access)
-                known = self._by_key.setdefault(upload.key, upload)
+                file = DeclaredFile.parse(path, declaration, rules)
+                key = key_of(file)
+                upload = Upload(key, file, access)
+                known = holder_of(key, upload)
                 if known is not upload:
-                    _check_same_object(known.file, file, rules.pattern)
+                    _check_same_object(known.file, file, batch.rules.pattern)
             except InvalidInput as error:
                 error.path = path
                 self._problems.append(error)
             else:
-                self._uploads.append(upload)
+                uploads.append(upload)
         return len(self._uploads) + len(self._problems) < len(batch.filedata)
 
     def uploads(self) -> tuple[Upload, ...]:

@@ -21,8 +21,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]+")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's name
 _QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
 _MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))*")
-_PLAIN_TYPE = re.compile(rf"(?=.{{3,255}}\Z){_TOKEN}/{_TOKEN}")
-_PLAIN_NAME = re.compile(rf"[ -~]{{0,{MAX_NAME_BYTES}}}")
+_PLAIN_TYPE = re.compile(f"{_TOKEN}/{_TOKEN}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 # The tables of the Python version alone, so that a type doesn't depend on what the machine has installed.
@@ -77,7 +76,7 @@ class Md5(_Digest):
     __slots__ = ()
     code = ErrorCode.INVALID_MD5
     noun = "md5"
-    plain = _MD5_BASE64
+    plain = staticmethod(_MD5_BASE64.fullmatch)
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -91,7 +90,7 @@ class Sha256(_Digest):
     __slots__ = ()
     code = ErrorCode.INVALID_SHA256
     noun = "sha256"
-    plain = _SHA256_BASE64
+    plain = staticmethod(_SHA256_BASE64.fullmatch)
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -108,7 +107,7 @@ class MediaType(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_TYPE
     noun = "type"
-    plain = _PLAIN_TYPE
+    plain = staticmethod(_PLAIN_TYPE.fullmatch)
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -132,7 +131,7 @@ class FileName(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_NAME
     noun = "name"
-    plain = _PLAIN_NAME
+    plain = staticmethod(str.isprintable)
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -145,12 +144,7 @@ class FileName(CheckedText):
         return f"is longer than {MAX_NAME_BYTES} bytes" if len(value.encode()) > MAX_NAME_BYTES else None
 
 
-_known_media_type = lru_cache(maxsize=256)(MediaType)
-
-
-def _media_type(value: object) -> MediaType:
-    # Ten thousand files have a handful of types.
-    return _known_media_type(value) if isinstance(value, str) else MediaType(value)
+_known_media_type = lru_cache(maxsize=256)(MediaType)  # ten thousand files have a handful of types
 
 
 @frozen
@@ -191,7 +185,11 @@ class DeclaredFile:
         return cls(
             relative_path,
             _parse_length(get("length"), rules.max_bytes),
-            MediaType.of_extension(relative_path.extension) if media_type is None else _media_type(media_type),
+            (
+                MediaType.of_extension(relative_path.extension)
+                if media_type is None
+                else (_known_media_type if type(media_type) is str else MediaType)(media_type)
+            ),
             FileName(relative_path.basename if name is None else name),
             None if md5 is None else Md5(md5),
             None if sha256 is None else Sha256(sha256),

@@ -7,6 +7,7 @@ literal characters.
 
 import re
 import unicodedata
+from typing import Self
 
 from domain.errors import ErrorCode
 from domain.values import CheckedText
@@ -25,10 +26,9 @@ _FORBIDDEN_CHARACTER = re.compile(
 )
 _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 
-# Most are words with single separators between them, too short for any limit: one match answers for them.
-_PLAIN = rf"(?!.{{{MAX_SEGMENT_BYTES + 1}}})[A-Za-z0-9_-]++(?:[%s][A-Za-z0-9_-]++)*+"
-_PLAIN_SEGMENT = re.compile(_PLAIN % ". ")
-_PLAIN_PATH = re.compile(_PLAIN % "./ ")
+# Most are words with single separators between them: one match answers for them.
+_is_plain_segment = re.compile(r"[A-Za-z0-9_-]++(?:[. ][A-Za-z0-9_-]++)*+").fullmatch
+_is_plain_path = re.compile(r"[A-Za-z0-9_-]++(?:[./ ][A-Za-z0-9_-]++)*+").fullmatch
 
 
 def _fault_in_text(text: str) -> str | None:
@@ -71,7 +71,7 @@ class _Segment(CheckedText):
     """Exactly one segment of a key."""
 
     __slots__ = ()
-    plain = _PLAIN_SEGMENT
+    plain = staticmethod(_is_plain_segment)
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -108,7 +108,7 @@ class RelativePath(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_PATH
     noun = "the path"
-    plain = _PLAIN_PATH
+    plain = staticmethod(_is_plain_path)
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -138,7 +138,17 @@ class ObjectKey(CheckedText):
     __slots__ = ()
     code = ErrorCode.INVALID_KEY
     noun = "the key"
-    plain = _PLAIN_PATH
+    plain = staticmethod(_is_plain_path)
+
+    @classmethod
+    def inside(cls, folder: str, path: RelativePath) -> Self:
+        """Join the beginning of a key, which ends in "/", and a path in there.
+
+        Only the rule of the length looks across a slash, which isn't part of any composed character either; so this is
+        a key if the result is short enough.
+        """
+        key = f"{folder}{path}"
+        return str.__new__(cls, key) if len(key) <= MAX_SEGMENT_BYTES else cls(key)
 
     @staticmethod
     def fault(value: str) -> str | None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 from domain.errors import ErrorCode, InvalidInput, Misconfigured
 from domain.files import DeclaredFile, Md5, Sha256
@@ -73,6 +73,13 @@ class BatchPattern:
     rest: tuple[tuple[Callable[[DeclaredFile], str], str], ...]
     """Each field of the file, with the text behind it."""
 
+    is_path_in_folder: bool = field(init=False)
+    """Whether each key is the file's path in a folder that all share."""
+
+    @is_path_in_folder.default
+    def _ends_with_the_path(self) -> bool:
+        return self.rest == ((_FILE_FIELDS["path"], ""),) and self.start.endswith("/")
+
     @property
     def folder(self) -> str:
         """What all keys of the batch start with, up to its last slash; empty where they share nothing."""
@@ -80,6 +87,8 @@ class BatchPattern:
 
     def key_of(self, file: DeclaredFile) -> ObjectKey:
         """Make the key of `file`. Raises `InvalidInput`: `invalid_key`, `digest_required`."""
+        if self.is_path_in_folder:
+            return ObjectKey.inside(self.start, file.path)
         key = self.start
         for value_of, text in self.rest:
             key += value_of(file) + text

@@ -10,8 +10,6 @@ from adapters.stores.addresses import BucketAddress
 from adapters.stores.flavours import MAX_REQUEST_BYTES, Flavour
 from adapters.stores.sigv4 import (
     MAX_PRESIGNED_SECONDS,
-    MD5_FIELD,
-    SHA256_FIELD,
     Credentials,
     PostTemplate,
     Request,
@@ -121,9 +119,6 @@ def _capabilities(flavour: Flavour, *, unsigned: Guarantee | None = None) -> Cap
     return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
 
 
-_Kind = tuple[Access, str, bool, bool]
-"""Of files that can share a template: access, media type, whether an MD5 and whether a SHA-256 is bound."""
-
 _MAX_TEMPLATES = 256
 """How many templates are kept at most; files have a handful of types."""
 
@@ -141,30 +136,33 @@ class _Batch:
 
 
 class _Forms(_Batch):
-    """The POST forms of a batch: one template for all files of one type that declare the same kinds of digest."""
+    """The POST forms of a batch: one template for all files of one type."""
 
     def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
         super().__init__(signing, signer, terms)
         self._takes_md5, self._takes_sha256 = signing.flavour.form_md5, signing.flavour.form_sha256
-        self._templates: dict[_Kind, PostTemplate] = {}
+        self._templates: dict[tuple[Access, str], PostTemplate] = {}
 
     def sign(self, upload: Upload) -> SignedUpload:
         key, file = upload.key, upload.file
-        md5 = file.md5 if self._takes_md5 else None
-        sha256 = file.sha256 if self._takes_sha256 else None
-        kind = (upload.access, file.media_type, md5 is not None, sha256 is not None)
+        kind = (upload.access, file.media_type)
         template = self._templates.get(kind) or self._template(kind)
-        form = PostForm(self._url, template.sign(key, (file.length, file.length), md5, sha256))
+        fields = template.sign(
+            key,
+            (file.length, file.length),
+            file.md5 if self._takes_md5 else None,
+            file.sha256 if self._takes_sha256 else None,
+        )
+        form = PostForm(self._url, fields)
         return SignedUpload(upload, form, f"{self._url}/{uri_encode_path(key)}", self._expires_at)
 
-    def _template(self, kind: _Kind) -> PostTemplate:
-        access, media_type, has_md5, has_sha256 = kind
+    def _template(self, kind: tuple[Access, str]) -> PostTemplate:
+        access, media_type = kind
         acl = self._signing.acl_for(access)
         template = self._signer.post_template(
             self._signing.address.bucket,
             self._seconds,
             fixed={"Content-Type": media_type} if acl is None else {"acl": acl, "Content-Type": media_type},
-            digests=[*[MD5_FIELD] * has_md5, *[SHA256_FIELD] * has_sha256],
             ascii_only=self._signing.flavour.ascii_policy,
         )
         if len(self._templates) >= _MAX_TEMPLATES:

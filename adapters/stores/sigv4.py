@@ -34,13 +34,11 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 MAX_PRESIGNED_SECONDS = 604_800
 """A signing key lives for seven days, and so does what it signed."""
 
-_HOLE = "\0"  # in JSON it can only be there escaped
 _BLANKS = re.compile(r"[ \t]+")
 _NEEDS_NO_ENCODING = re.compile(r"[A-Za-z0-9._~/-]*")
-MD5_FIELD, SHA256_FIELD = "Content-MD5", "x-amz-checksum-sha256"
 _SIGNERS_FIELDS = frozenset(
     {"bucket", "file", "key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"}
-    | {"x-amz-signature", MD5_FIELD.lower(), SHA256_FIELD}
+    | {"x-amz-signature", "content-md5", "x-amz-checksum-sha256"}
 )
 
 
@@ -210,42 +208,49 @@ class _SavedHmac:
 
 @frozen
 class PostTemplate:
-    """The POST forms of a batch: they differ in key, length and digests, the rest is rendered once."""
+    """The POST forms of a batch: they differ in digests, length and key, the rest is rendered once.
+
+    The policy's document is `beginning`, the digests, the length, `middle`, the key, `end`.
+    """
 
     expires_at: datetime
+    _fields_before: dict[str, str] = field(repr=False)
+    """The form's fields before the file's own, in the order in which they are sent."""
+    _fields_after: dict[str, str] = field(repr=False)
+    _encoded: str = field(repr=False)
+    """As much of the beginning as can be encoded apart from the rest, in base64."""
     _beginning: str = field(repr=False)
-    """What the policies begin with, in base64."""
-    _rest: str = field(repr=False)
-    """The rest of the policy's document, with holes for %: the digests, the two lengths, the key."""
-    _form: dict[str, str] = field(repr=False)
-    """All fields in the order in which they are sent; those that each file has its own value of are empty."""
+    """What is left of the beginning."""
+    _middle: str = field(repr=False)
+    _end: str = field(repr=False)
     _escape: Callable[[str], str] = field(repr=False)
     _mac: _SavedHmac = field(repr=False, eq=False)
-    """It has taken in the beginning."""
+    """It has taken in what is encoded."""
 
     def sign(
         self, key: str, length_range: tuple[int, int], md5: str | None = None, sha256: str | None = None
     ) -> dict[str, str]:
         """Make one form: the fields that a client sends, in order, before the part `file`.
 
-        `length_range` is the least and the greatest number of bytes; the digests are those that the template has. A
-        key in which S3 would replace `${filename}` can't be bound: ValueError.
+        `length_range` is the least and the greatest number of bytes. All that is given is bound exactly. A key in which
+        S3 would replace `${filename}` can't be bound: ValueError.
         """
         if "${filename}" in key:
             raise ValueError("a key with ${filename} would not be bound exactly")
-        form = self._form.copy()
-        form["key"] = key
-        values: tuple[object, ...] = (*length_range, self._escape(key))
-        if sha256 is not None:
-            form[SHA256_FIELD] = sha256
-            values = (self._escape(sha256), *values)
+        escape, form, digests = self._escape, self._fields_before.copy(), ""
         if md5 is not None:
-            form[MD5_FIELD] = md5
-            values = (self._escape(md5), *values)
-        if len(form) != len(self._form):
-            raise ValueError("a digest is given that the template doesn't have")
-        policy = b2a_base64((self._rest % values).encode(), newline=False)
-        form["policy"] = self._beginning + policy.decode("ascii")
+            form["Content-MD5"] = md5
+            digests = f'{{"Content-MD5": {escape(md5)}}}, '
+        if sha256 is not None:
+            form["x-amz-checksum-sha256"] = sha256
+            digests += f'{{"x-amz-checksum-sha256": {escape(sha256)}}}, '
+        low, high = length_range
+        length = f'["content-length-range", {low}, {high}]'
+        rest = f"{self._beginning}{digests}{length}{self._middle}{escape(key)}{self._end}"
+        policy = b2a_base64(rest.encode(), newline=False)
+        form["key"] = key
+        form.update(self._fields_after)
+        form["policy"] = self._encoded + policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)
         return form
 
@@ -318,44 +323,39 @@ class Signer:
         expires_seconds: int,
         *,
         fixed: Mapping[str, str] | None = None,
-        digests: Sequence[str] = (),
         ascii_only: bool = True,
     ) -> PostTemplate:
         """Render what the POST forms of a batch have in common (S3 API reference, "POST Policy").
 
-        `fixed` are form fields that all files share (acl, Content-Type); `digests` those of MD5_FIELD and SHA256_FIELD
-        that each file has, in this order. All are bound exactly. The document is the one that boto3's
-        `generate_presigned_post` makes of the same fields, with one condition each, followed by a content-length-range;
-        where it need not be `ascii_only`, keys stand in it without escapes.
+        `fixed` are form fields that all files share (acl, Content-Type), and that are bound exactly. The document is
+        the one that boto3's `generate_presigned_post` makes of the same fields and digests, with one condition each and
+        then a content-length-range; where it need not be `ascii_only`, keys stand in it without escapes.
         """
-        shared = dict(fixed or {})
-        folded = {name.lower() for name in shared}
-        if len(folded) != len(shared) or not _SIGNERS_FIELDS.isdisjoint(folded):
+        before = dict(fixed or {})
+        folded = {name.lower() for name in before}
+        if len(folded) != len(before) or not _SIGNERS_FIELDS.isdisjoint(folded):
             raise ValueError("form fields must be distinct, and none that the signer sets itself")
         after = {"x-amz-algorithm": ALGORITHM, "x-amz-credential": self.credential, "x-amz-date": self.date}
         if self.credentials.session_token is not None:
             after["x-amz-security-token"] = self.credentials.session_token
         expires_at = self.expires_at(expires_seconds)
-        conditions = [
-            *(_exact(name, value) for name, value in shared.items()),
-            *(f'{{"{name}": {_HOLE}}}' for name in digests),
-            f'["content-length-range", {_HOLE}, {_HOLE}]',
-            _exact("bucket", bucket),
-            f'{{"key": {_HOLE}}}',
-            *(_exact(name, value) for name, value in after.items()),
-        ]
         expiration = expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        document = f'{{"expiration": "{expiration}", "conditions": [{", ".join(conditions)}]}}'
-        # Base64 makes four characters of three bytes, so what comes in threes before the first hole is encoded once.
-        cut = document.index(_HOLE) // 3 * 3
-        beginning = b2a_base64(document[:cut].encode("ascii"), newline=False)
+        beginning = f'{{"expiration": "{expiration}", "conditions": [' + "".join(
+            [f"{_exact(name, value)}, " for name, value in before.items()]
+        )
+        # Base64 makes four characters of three bytes.
+        cut = len(beginning) // 3 * 3
+        encoded = b2a_base64(beginning[:cut].encode("ascii"), newline=False)
         return PostTemplate(
-            expires_at,
-            beginning.decode("ascii"),
-            document[cut:].replace("%", "%%").replace(_HOLE, "%s"),
-            {**shared, **dict.fromkeys((*digests, "key"), ""), **after},
-            encode_basestring_ascii if ascii_only else encode_basestring,
-            self._mac.starting_with(beginning),
+            expires_at=expires_at,
+            fields_before=before,
+            fields_after=after,
+            encoded=encoded.decode("ascii"),
+            beginning=beginning[cut:],
+            middle=f', {_exact("bucket", bucket)}, {{"key": ',
+            end="}, " + ", ".join([_exact(name, value) for name, value in after.items()]) + "]}",
+            escape=encode_basestring_ascii if ascii_only else encode_basestring,
+            mac=self._mac.starting_with(encoded),
         )
 
     def presign_url(self, request: Request, expires_seconds: int) -> str:

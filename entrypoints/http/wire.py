@@ -195,7 +195,8 @@ def iso_time(moment: datetime) -> str:
 
 def render_authorized(uploads: AuthorizedUploads) -> Iterator[bytes]:
     """Write the files of an /authorize answer, by declared path, in pieces that `frame_authorized` puts together."""
-    return _members((one.upload.file.path, _signed_upload(one, uploads.exists(one.upload))) for one in uploads.signed)
+    exists = uploads.exists
+    return _members((one.upload.file.path, _signed_upload(one, exists(one.upload))) for one in uploads.signed)
 
 
 def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from adapters.stores.signing import S3Signing
-from adapters.stores.sigv4 import MD5_FIELD, Signer
+from adapters.stores.sigv4 import Signer
 from domain.batches import plan_uploads
 from domain.uploads import PostForm, Upload, UploadMethod, UploadTerms
 from entrypoints.settings import Settings
@@ -78,7 +78,6 @@ def _measure(batch: Batch, scale: Scale) -> Rounds:
         signing.address.bucket,
         _SECONDS,
         fixed={"acl": signing.acl_for(uploads[0].access) or "", "Content-Type": uploads[0].file.media_type},
-        digests=[MD5_FIELD],
     )
     lengths = [(upload.file.length, upload.file.length) for upload in uploads]
     bare = [(upload.key, length, upload.file.md5) for upload, length in zip(uploads, lengths, strict=True)]
