@@ -1,21 +1,23 @@
 """The disk store: objects as files, for an embedded store on one machine.
 
 The directories are in `disk_tree`, the order of calls that makes an object durable in `disk_files`, the file format in
-`disk_format`; all of that blocks, and here it meets the event loop. It runs in threads of the store's own. Cancelling
-a task never stops a thread half way: what it does is finished, and what nobody waits for any longer is given back.
+`disk_format`; all of that blocks, and here it meets the event loop. It runs in threads of the store's own, but for
+looking for objects while the disk answers from memory. Cancelling a task never stops a thread half way: what it does
+is finished, and what nobody waits for any longer is given back.
 """
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.stores.disk_files import IncomingFile, ObjectFile
-from adapters.stores.disk_tree import Tree, file_name, translated
+from adapters.stores.disk_files import IncomingFile, ObjectFile, look_for
+from adapters.stores.disk_tree import Tree
 from application.ports import (
     IncomingObject,
     Inspection,
@@ -44,6 +46,15 @@ _PIECE_BYTES = 1 << 19
 """How much of a download is read at once."""
 _THREADS = 32
 """More than there are processors, because most of them wait for the disk."""
+_TURN_SECONDS = 0.001
+"""How long objects are looked for before other tasks get their turn."""
+_SLOW_SECONDS = 0.01
+"""A step of looking that takes longer had to wait for the medium: memory answers in millionths of a second."""
+_WARY_SECONDS = 1.0
+"""How long the event loop isn't risked again after two slow steps that were less than twice as far apart.
+
+One alone may only mean that another process had the processor.
+"""
 
 
 class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe):
@@ -57,6 +68,8 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
     def __init__(self, root: Path) -> None:
         self._tree = Tree(root)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="disk-store")
+        self._slow_at = -math.inf
+        self._wary_until = -math.inf
 
     async def start(self) -> None:
         """Make the directories, and remove the uploads whose process died.
@@ -96,33 +109,62 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
         patience: timedelta,
         prepared: Preparation | None = None,  # noqa: ARG002
     ) -> Inspection:
-        """Look at the keys of `uploads`: what the disk says is exact, at any time. A disk that hangs isn't awaited."""
+        """Look at the keys of `uploads`: what the disk says is exact, at any time.
+
+        A local disk answers from memory in millionths of a second, which is less than it takes to wake a thread: so
+        the event loop looks itself, and gives others their turn between the steps. When a step had to wait for the
+        medium, a thread does the rest, and isn't awaited longer than `patience`; when this happens again soon, threads
+        do all for a second. So a disk that is slow holds others up for one step, once a second. A file system that
+        hangs, as a network mount can without its server, holds up the process for as long as the call that meets this
+        first: have the root on a local disk, or mounted so that calls fail after a short while.
+        """
         found: dict[ObjectKey, FoundObject | None] = {}
-        seconds = patience.total_seconds()
-        job = self._threads.submit(self._look_at, uploads, found, time.monotonic() + seconds)
+        deadline = time.perf_counter() + patience.total_seconds()
+        steps = look_for(self._tree, uploads, found)
         reason = "took too long"
         try:
-            async with asyncio.timeout(seconds):
-                if await _finished(job):
-                    return Inspection(found)
-        except TimeoutError:
-            pass
+            if await self._look_here(steps, deadline) or await self._look_elsewhere(steps, deadline):
+                return Inspection(found)
         except StorageError as error:
             reason = str(error)
         # A copy, because a thread that hangs may yet go on.
         return Inspection(found.copy(), Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {reason}"))
 
-    def _look_at(self, uploads: Sequence[Upload], found: dict[ObjectKey, FoundObject | None], deadline: float) -> bool:
-        """Return whether all was looked at before the deadline."""
-        in_place = sorted(uploads, key=lambda upload: file_name(upload.key))
-        with translated("look for objects"), self._tree.lookup() as lookup:
-            for upload in in_place:
-                if time.monotonic() > deadline:
+    async def _look_here(self, steps: Generator[None, None, None], deadline: float) -> bool:
+        """Take steps while the disk is fast and there is time; return whether these were all."""
+        now = turn = time.perf_counter()
+        if now < self._wary_until:
+            return False
+        try:
+            for _ in steps:
+                began, now = now, time.perf_counter()
+                if now - began > _SLOW_SECONDS or now > deadline:
+                    self._beware(began, now)
                     return False
-                file = ObjectFile.open(lookup, upload.key)
-                found[upload.key] = None if file is None else file.info.found
-                _close(file)
+                if now - turn > _TURN_SECONDS:
+                    await asyncio.sleep(0)
+                    now = turn = time.perf_counter()
+        except BaseException:
+            steps.close()
+            raise
+        self._beware(now, time.perf_counter())
         return True
+
+    def _beware(self, began: float, now: float) -> None:
+        """Remember a step that had to wait for the medium, and be wary if it isn't the first."""
+        if now - began > _SLOW_SECONDS:
+            if now - self._slow_at < 2 * _WARY_SECONDS:
+                self._wary_until = now + _WARY_SECONDS
+            self._slow_at = now
+
+    async def _look_elsewhere(self, steps: Generator[None, None, None], deadline: float) -> bool:
+        """Let a thread take the steps that are left; return whether it took all in time."""
+        job = self._threads.submit(_take_all, steps, deadline)
+        try:
+            async with asyncio.timeout(deadline - time.perf_counter()):
+                return await _finished(job)
+        except TimeoutError:
+            return False
 
     async def _take(self, make: Callable[[], _T], give_back: Callable[[_T], None]) -> _T:
         """Make something that holds a file; if we are cancelled meanwhile, the thread that made it gives it back."""
@@ -132,6 +174,14 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
         except asyncio.CancelledError:
             job.add_done_callback(lambda done: None if done.exception() else give_back(done.result()))
             raise
+
+
+def _take_all(steps: Generator[None, None, None], deadline: float) -> bool:
+    with closing(steps):
+        while time.perf_counter() < deadline:
+            if next(steps, True):  # a step gives None
+                return True
+    return False
 
 
 def _close(file: ObjectFile | None) -> None:

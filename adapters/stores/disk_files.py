@@ -1,4 +1,4 @@
-"""The files of the disk store: how an upload becomes an object, and how an object is read.
+"""The files of the disk store: how an upload becomes an object, and how objects are read and looked for.
 
 The file in incoming/ is written and synced. One rename (or one link, where nothing may be replaced) gives it its place,
 and the directory of that place is synced; if this fails, the step is taken back. Only then is it acknowledged. The
@@ -13,18 +13,25 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Self
 
-from adapters.stores.disk_format import DamagedFile, encode_trailer, read_exactly, read_info
-from adapters.stores.disk_tree import READ_FILE, Lookup, Tree, create_locked, file_name, sync, translated
+from adapters.stores.disk_format import DamagedFile, encode_trailer, read_exactly, read_found, read_info
+from adapters.stores.disk_tree import Tree, create_locked, failure, file_name, folder_of, open_file, sync, translated
 from application.ports import ObjectAttributes, ObjectExists, ObjectInfo, StorageFailed
 from domain.files import Md5, Sha256
+from domain.inspection import FoundObject
 from domain.keys import ObjectKey
+from domain.uploads import Upload
 
 _log = logging.getLogger(__name__)
+
+_SORTED_AT_ONCE = 1_000
+"""How many keys are sorted into folders in one step."""
+_BELIEVED_AT_ONCE = 64
+"""Of how many missing files it is believed that they are, once opening one of them has shown that the disk tells."""
 
 
 class IncomingFile:
@@ -104,11 +111,11 @@ class IncomingFile:
 
     def _move_into_place(self, *, overwrite: bool) -> None:
         name = file_name(self._key)
-        with self._tree.incoming() as incoming, self._tree.shard_of(self._key) as shard:
+        with self._tree.incoming() as incoming, self._tree.place_of(self._key) as folder:
             if overwrite:
-                _replace(self._name, incoming, name, shard)
+                _replace(self._name, incoming, name, folder)
             else:
-                _add(self._name, incoming, name, shard)
+                _add(self._name, incoming, name, folder)
 
     def _remove(self) -> None:
         if self._descriptor is None:
@@ -130,43 +137,42 @@ def _write_all(descriptor: int, data: bytes | bytearray) -> None:
             written += os.write(descriptor, view[written:])
 
 
-def _add(source: str, incoming: int, name: str, shard: int) -> None:
+def _add(source: str, incoming: int, name: str, folder: int) -> None:
     try:
-        os.link(source, name, src_dir_fd=incoming, dst_dir_fd=shard, follow_symlinks=False)
+        os.link(source, name, src_dir_fd=incoming, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         raise ObjectExists("there is an object at this key already") from None
     try:
-        sync(shard)
+        sync(folder)
     except OSError:
-        os.unlink(name, dir_fd=shard)
+        os.unlink(name, dir_fd=folder)
         raise
 
 
-def _replace(source: str, incoming: int, name: str, shard: int) -> None:
-    with _second_name(name, shard, incoming) as old:
-        os.replace(source, name, src_dir_fd=incoming, dst_dir_fd=shard)
+def _replace(source: str, incoming: int, name: str, folder: int) -> None:
+    with _second_name(name, folder, incoming) as old:
+        os.replace(source, name, src_dir_fd=incoming, dst_dir_fd=folder)
         try:
-            sync(shard)
+            sync(folder)
         except OSError:
             if old is None:
-                os.unlink(name, dir_fd=shard)
+                os.unlink(name, dir_fd=folder)
             else:
-                os.replace(old, name, src_dir_fd=incoming, dst_dir_fd=shard)
+                os.replace(old, name, src_dir_fd=incoming, dst_dir_fd=folder)
             raise
 
 
 @contextmanager
-def _second_name(name: str, shard: int, incoming: int) -> Iterator[str | None]:
+def _second_name(name: str, folder: int, incoming: int) -> Iterator[str | None]:
     """Keep the object that is about to be replaced under another name, safe from sweeps; None if there isn't one."""
-    try:
-        descriptor = os.open(name, READ_FILE, dir_fd=shard)
-    except FileNotFoundError:
+    descriptor = open_file(name, folder)
+    if descriptor is None:
         yield None
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         other_name = secrets.token_hex(16)
-        os.link(name, other_name, src_dir_fd=shard, dst_dir_fd=incoming, follow_symlinks=False)
+        os.link(name, other_name, src_dir_fd=folder, dst_dir_fd=incoming, follow_symlinks=False)
         try:
             yield other_name
         finally:
@@ -185,7 +191,7 @@ class ObjectFile:
         self.info = info
 
     @classmethod
-    def open(cls, tree: Tree | Lookup, key: ObjectKey) -> Self | None:
+    def open(cls, tree: Tree, key: ObjectKey) -> Self | None:
         """Open the object at `key`, if there is one. Raises `StorageFailed`, also when the file is damaged."""
         with _reading(key):
             descriptor = tree.open_object(key)
@@ -219,12 +225,100 @@ def _reading(key: ObjectKey) -> Iterator[None]:
         try:
             yield
         except DamagedFile as damage:
-            _log.error("The file %s of the object %r is damaged: %s", file_name(key), str(key), damage)
-            raise StorageFailed("can't read an object: its file is damaged") from damage
+            raise _damaged(key, damage) from damage
+
+
+def _damaged(key: ObjectKey, damage: DamagedFile) -> StorageFailed:
+    _log.error("The file %s of the object %r is damaged: %s", file_name(key), str(key), damage)
+    return StorageFailed("can't read an object: its file is damaged")
 
 
 def _read_info_of(key: ObjectKey, descriptor: int) -> ObjectInfo:
     info = read_info(descriptor)
-    if info.key != key:
-        raise DamagedFile(f"it holds the object {str(info.key)!r}")
+    _compare(info.key, key)
     return info
+
+
+def _compare(stored: str, key: ObjectKey) -> None:
+    if stored != key:
+        raise DamagedFile(f"it holds the object {stored!r}")
+
+
+def look_for(
+    tree: Tree, uploads: Sequence[Upload], found: dict[ObjectKey, FoundObject | None]
+) -> Generator[None, None, None]:
+    """Look for objects in small steps, and note in `found` what is at each key of `uploads`.
+
+    In a step the disk is asked for one directory or one file. Raises `StorageFailed`, also when a file is damaged;
+    what was noted before is true.
+    """
+    folders: dict[str, list[ObjectKey]] = {}
+    for start in range(0, len(uploads), _SORTED_AT_ONCE):
+        if start:
+            yield
+        for upload in uploads[start : start + _SORTED_AT_ONCE]:
+            folders.setdefault(folder_of(upload.key), []).append(upload.key)
+    yield
+    try:
+        with tree.walk() as walk:
+            for folder in sorted(folders, key=_in_tree_order):
+                yield
+                more = walk.turn(folder)
+                while more:
+                    yield
+                    more = walk.step()
+                if walk.directory is None:
+                    found.update(dict.fromkeys(folders[folder]))
+                else:
+                    yield from _look_in(walk.directory, folders[folder], found)
+    except OSError as error:
+        raise failure("look for objects", error) from error
+
+
+def _in_tree_order(folder: str) -> str:
+    """Let each folder be followed by all that is under it: "/" comes first, and NUL is in no key."""
+    return folder.replace("/", "\0")
+
+
+def _look_in(
+    directory: int, keys: Sequence[ObjectKey], found: dict[ObjectKey, FoundObject | None]
+) -> Generator[None, None, None]:
+    """Look for objects of one folder.
+
+    Asking whether there is a file costs a third of failing to open it. But the answer, where it is no, may as well
+    mean that the disk, or a sandbox, refuses to tell. So it is believed only of a directory that it doesn't deny
+    itself, and noted only when opening one more file has shown that there was no such trouble.
+    """
+    can_tell = len(keys) > 1 and os.access(".", os.X_OK, dir_fd=directory, follow_symlinks=False)
+    expected = False
+    for start in range(0, len(keys), _BELIEVED_AT_ONCE):
+        some = keys[start : start + _BELIEVED_AT_ONCE]
+        missing = []
+        for key in some:
+            yield
+            name = file_name(key)
+            if (
+                can_tell
+                and not expected
+                and key is not some[-1]
+                and not os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
+            ):
+                missing.append(key)
+            else:
+                found[key] = _find(name, directory, key)
+                expected = found[key] is not None
+        found.update(dict.fromkeys(missing))
+
+
+def _find(name: str, directory: int, key: ObjectKey) -> FoundObject | None:
+    descriptor = open_file(name, directory)
+    if descriptor is None:
+        return None
+    try:
+        stored, found = read_found(descriptor)
+        _compare(stored, key)
+    except DamagedFile as damage:
+        raise _damaged(key, damage) from damage
+    finally:
+        os.close(descriptor)
+    return found

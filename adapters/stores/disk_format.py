@@ -11,19 +11,26 @@ With the metadata behind the bytes, an upload is written once, from front to bac
 
 import json
 import os
-import stat
 import struct
 import zlib
 from datetime import UTC, datetime
+from typing import Any
+
+import orjson
 
 from application.ports import ObjectInfo
 from domain.errors import InvalidInput
 from domain.files import Md5, Sha256
+from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Access
 
 _FOOTER = struct.Struct(">II8s")
 _MAGIC = b"BitStor\x01"
+_SENSELESS = (InvalidInput, ValueError, TypeError, KeyError)
+"""What reading the members of metadata can raise, if somebody else wrote it."""
+_TAIL_BYTES = 1024
+"""How much is read at first from the end of a file: in most, metadata and footer are shorter."""
 
 
 class DamagedFile(Exception):
@@ -48,25 +55,59 @@ def encode_trailer(info: ObjectInfo) -> bytes:
 
 
 def read_info(descriptor: int) -> ObjectInfo:
-    """Read the metadata of an open file, and compare it with the file's size. Raises `DamagedFile` or `OSError`."""
-    status = os.fstat(descriptor)
-    footer_offset = status.st_size - _FOOTER.size
-    if not stat.S_ISREG(status.st_mode) or footer_offset < 0:
-        raise DamagedFile("it is too short, or no regular file")
-    length, checksum, magic = _FOOTER.unpack(read_exactly(descriptor, footer_offset, _FOOTER.size))
-    object_end = footer_offset - length
+    """Read all that is known of the object in an open file. Raises `DamagedFile` or `OSError`."""
+    metadata, object_end = _read_metadata(descriptor)
+    try:
+        members = _decode(metadata, object_end)
+        return ObjectInfo(
+            key=ObjectKey(members["key"]),
+            length=object_end,
+            md5=Md5(members["md5"]),
+            sha256=Sha256(members["sha256"]),
+            media_type=members["media_type"],
+            access=Access(members["access"]),
+            modified=datetime.fromisoformat(members["modified"]).astimezone(UTC),
+            headers=members["headers"],
+        )
+    except _SENSELESS as error:
+        raise DamagedFile(f"its metadata makes no sense: {error!r}") from error
+
+
+def read_found(descriptor: int) -> tuple[str, FoundObject]:
+    """Read the object's key and what identifies its bytes, at a fraction of the cost. Raises as `read_info`."""
+    metadata, object_end = _read_metadata(descriptor)
+    try:
+        members = _decode(metadata, object_end)
+        return members["key"], FoundObject(object_end, Md5(members["md5"]), Sha256(members["sha256"]))
+    except _SENSELESS as error:
+        raise DamagedFile(f"its metadata makes no sense: {error!r}") from error
+
+
+def _read_metadata(descriptor: int) -> tuple[bytes, int]:
+    """Read the metadata and compare it with its checksum. Give it, and the offset where it begins."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    tail_offset = max(size - _TAIL_BYTES, 0)
+    tail = read_exactly(descriptor, tail_offset, size - tail_offset)
+    if len(tail) < _FOOTER.size:
+        raise DamagedFile("it is too short")
+    length, checksum, magic = _FOOTER.unpack_from(tail, len(tail) - _FOOTER.size)
+    object_end = size - _FOOTER.size - length
     if magic != _MAGIC or object_end < 0:
         raise DamagedFile("it doesn't end with a footer")
-    metadata = read_exactly(descriptor, object_end, length)
+    if object_end < tail_offset:
+        metadata = read_exactly(descriptor, object_end, length)
+    else:
+        metadata = tail[object_end - tail_offset : -_FOOTER.size]
     if zlib.crc32(metadata) != checksum:
         raise DamagedFile("its metadata has another checksum")
-    try:
-        info = _decode(metadata)
-    except (InvalidInput, ValueError, TypeError, KeyError) as error:
-        raise DamagedFile(f"its metadata makes no sense: {error!r}") from error
-    if info.length != object_end:
-        raise DamagedFile(f"it has {object_end} bytes in front of its metadata instead of {info.length}")
-    return info
+    return metadata, object_end
+
+
+def _decode(metadata: bytes, object_end: int) -> dict[str, Any]:
+    members: dict[str, Any] = orjson.loads(metadata)
+    if members["length"] != object_end:
+        raise DamagedFile(f"it has {object_end} bytes in front of its metadata instead of {members['length']}")
+    return members
 
 
 def read_exactly(descriptor: int, offset: int, size: int) -> bytes:
@@ -78,17 +119,3 @@ def read_exactly(descriptor: int, offset: int, size: int) -> bytes:
             raise DamagedFile("it ends too early")
         data += more
     return data
-
-
-def _decode(metadata: bytes) -> ObjectInfo:
-    members = json.loads(metadata)
-    return ObjectInfo(
-        key=ObjectKey(members["key"]),
-        length=members["length"],
-        md5=Md5(members["md5"]),
-        sha256=Sha256(members["sha256"]),
-        media_type=members["media_type"],
-        access=Access(members["access"]),
-        modified=datetime.fromisoformat(members["modified"]).astimezone(UTC),
-        headers=members["headers"],
-    )

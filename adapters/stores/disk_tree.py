@@ -1,11 +1,12 @@
 """The directories of the disk store, and how its files are told apart from what a dead process left.
 
 The tree under the root
-    objects/<first two hex digits>/<SHA-256 of the key in hex>   one file for each object
-    incoming/<random name>                                       uploads that are under way
+    objects/<folder>/…/<file>.object   one directory for each folder of a key, one file for each object
+    incoming/<random name>             uploads that are under way
 
-A key never becomes a file name. So there is no traversal, no reserved name, no clash between keys that differ by case
-or between a file and a folder.
+<folder> and <file> are the SHA-256, in hex, of one segment of the key. So no part of a key becomes a name: there is no
+traversal, no reserved name, no name that is too long, no clash between keys that differ by case only, nor between a
+file and a folder. And what is under a prefix is in one subtree: all of a folder that isn't there is answered at once.
 
 Whoever writes a file in incoming/ holds an exclusive flock on it, which ends with the process, however that dies. The
 sweep removes what it can lock. So any number of processes of one machine may share a root.
@@ -19,9 +20,10 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from application.ports import StorageError, StorageFailed, StorageFull
 from domain.keys import ObjectKey
@@ -30,13 +32,20 @@ _log = logging.getLogger(__name__)
 
 _OBJECTS = "objects"
 _INCOMING = "incoming"
+_OBJECT = ".object"
+
+_KEPT = 16
+"""How many directories a walk keeps open: most keys are less deep, and some are hundreds of folders deep."""
+_REMEMBERED = 10_000
+"""Of how many directories a process remembers that they are durable, before it begins anew."""
 
 READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a planted FIFO must not wait
 _CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def _failure(doing: str, error: OSError) -> StorageError:
+def failure(doing: str, error: OSError) -> StorageError:
+    """Translate what the operating system refuses. The log names the file; the error, which may travel, doesn't."""
     _log.error("The disk store can't %s: %s", doing, error)
     kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFailed
     return kind(f"can't {doing}: {error.strerror}")
@@ -44,11 +53,11 @@ def _failure(doing: str, error: OSError) -> StorageError:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Translate what the operating system refuses. The log names the file; the error, which may travel, doesn't."""
+    """Raise the `failure` for what the operating system refuses."""
     try:
         yield
     except OSError as error:
-        raise _failure(doing, error) from error
+        raise failure(doing, error) from error
 
 
 def sync(descriptor: int) -> None:
@@ -62,15 +71,27 @@ def sync(descriptor: int) -> None:
 
 
 @contextmanager
-def _directory(name: str | Path, parent: int | None = None) -> Iterator[int]:
-    """Open a directory; inside a `parent` it must be a real one that belongs to us, not a symbolic link."""
-    descriptor = os.open(name, _READ_DIRECTORY | (0 if parent is None else os.O_NOFOLLOW), dir_fd=parent)
+def _opened(descriptor: int) -> Iterator[int]:
     try:
-        if parent is not None and os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "Directory belongs to another user", str(name))
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _enter(name: str, parent: int | None = None) -> int:
+    """Open a directory that must be a real one which belongs to us, not a symbolic link; give its descriptor."""
+    descriptor = os.open(name, _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        _check_owner(descriptor, name)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_owner(descriptor: int, name: str) -> None:
+    if os.fstat(descriptor).st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "Directory belongs to another user", name)
 
 
 def _make_directory(name: str, parent: int) -> bool:
@@ -81,9 +102,18 @@ def _make_directory(name: str, parent: int) -> bool:
     return True
 
 
+def _hashed(segment: str) -> str:
+    return hashlib.sha256(segment.encode()).hexdigest()
+
+
+def folder_of(key: ObjectKey) -> str:
+    """Give all but the last segment of a key; empty when there is only one."""
+    return key.rpartition("/")[0]
+
+
 def file_name(key: ObjectKey) -> str:
-    """Give the name of the object's file; its first two characters name the shard."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    """Give the name of an object's file in the directory of its folder."""
+    return _hashed(key.rpartition("/")[2]) + _OBJECT
 
 
 class Tree:
@@ -91,8 +121,10 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._objects = str(root / _OBJECTS)
+        self._incoming = str(root / _INCOMING)
         self._made = False
-        self._durable_shards = set[str]()
+        self._durable = set[tuple[int, int]]()
 
     def sweep(self) -> None:
         """Remove what uploads left behind whose process has died. Raises `StorageError`."""
@@ -105,7 +137,7 @@ class Tree:
 
     def probe(self) -> None:
         """Make an empty file where uploads arrive, and remove it. Raises `StorageError`."""
-        with translated("be written to"), self.incoming() as incoming, self._objects():
+        with translated("be written to"), self.incoming() as incoming, self.walk():
             name, descriptor = create_locked(incoming)
             try:
                 os.unlink(name, dir_fd=incoming)
@@ -116,45 +148,57 @@ class Tree:
     def incoming(self) -> Iterator[int]:
         """Open the directory of the uploads that are under way."""
         self._make()
-        with _directory(self._root) as root, _directory(_INCOMING, root) as incoming:
+        with _opened(_enter(self._incoming)) as incoming:
             yield incoming
 
     @contextmanager
-    def shard_of(self, key: ObjectKey) -> Iterator[int]:
-        """Open the directory of the object's file and lock it: one object at a time gets its place there."""
-        name = file_name(key)[:2]
-        with self._objects() as objects:
-            # One that another process made may not be on the medium yet: sync it once ourselves before relying on it.
-            if _make_directory(name, objects) or name not in self._durable_shards:
-                sync(objects)
-                self._durable_shards.add(name)
-            with _directory(name, objects) as shard:
-                fcntl.flock(shard, fcntl.LOCK_EX)
-                yield shard
+    def place_of(self, key: ObjectKey) -> Iterator[int]:
+        """Open the directory of the object's file, made if it is missing, and lock it: one object at a time gets in."""
+        with self.walk(self._enter_durable) as walk:
+            directory = walk.go(folder_of(key))
+            if directory is None:
+                raise FileNotFoundError(errno.ENOENT, "Directory was removed as soon as it was made")
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield directory
 
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""
-        with self.lookup() as lookup:
-            return lookup.open_object(key)
+        with self.walk() as walk:
+            directory = walk.go(folder_of(key))
+            return None if directory is None else open_file(file_name(key), directory)
 
-    @contextmanager
-    def lookup(self) -> Iterator["Lookup"]:
-        """Get ready to open many objects in a row, best in the order of their files' names."""
-        with self._objects() as objects, closing(Lookup(objects)) as lookup:
-            yield lookup
-
-    @contextmanager
-    def _objects(self) -> Iterator[int]:
+    def walk(self, enter: Callable[[str, int], int] = _enter) -> "Walk":
+        """Begin at the directory of all objects. That it is gone is an error."""
         self._make()
-        with _directory(self._root) as root, _directory(_OBJECTS, root) as objects:
-            yield objects
+        return Walk(_enter(self._objects), enter)
+
+    def _enter_durable(self, name: str, parent: int) -> int:
+        """Open a directory, made if it is missing, once its name would survive a loss of power."""
+        made = _make_directory(name, parent)
+        descriptor = _enter(name, parent)
+        try:
+            status = os.fstat(descriptor)
+            identity = (status.st_dev, status.st_ino)
+            # One that another process made may not be on the medium yet: sync it once ourselves before relying on it.
+            if made or identity not in self._durable:
+                sync(parent)
+                self._remember(identity)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _remember(self, identity: tuple[int, int]) -> None:
+        if len(self._durable) >= _REMEMBERED:
+            self._durable.clear()  # costs no more than syncing them once again
+        self._durable.add(identity)
 
     def _make(self) -> None:
         """Make the tree where it is missing, once: later on, a root that is gone is a fault and not a wish."""
         if self._made:
             return
         self._make_root()
-        with _directory(self._root) as root:
+        with _opened(os.open(self._root, _READ_DIRECTORY)) as root:
             for name in (_OBJECTS, _INCOMING):
                 _make_directory(name, root)
             sync(root)
@@ -164,40 +208,76 @@ class Tree:
         missing = [path for path in (self._root, *self._root.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
-            with _directory(path.parent) as parent:
+            with _opened(os.open(path.parent, _READ_DIRECTORY)) as parent:
                 sync(parent)
 
 
-class Lookup:
-    """Opens objects, and keeps the directory of the last one open: most of the cost is finding the way there."""
+class Walk:
+    """A way through the directories of objects, from one folder to the next; to be closed.
 
-    def __init__(self, objects: int) -> None:
-        self._objects = objects
-        self._name = ""
-        self._shard: int | None = None
-        self._opened = ExitStack()
+    It keeps the last directories on its way open, so that the next folder is near if it is a neighbour. A folder under
+    one that isn't there is known not to be there either.
+    """
 
-    def open_object(self, key: ObjectKey) -> int | None:
-        """Open the object's file for reading; None if there isn't one."""
-        name = file_name(key)
-        if name[:2] != self._name:
-            self._enter(name[:2])
-        if self._shard is None:
-            return None
+    def __init__(self, objects: int, enter: Callable[[str, int], int]) -> None:
+        self._enter = enter
+        self._opened = [(0, objects)]  # how many folders deep, and the descriptor; we are at the last one
+        self._way: list[str] = []
+        self._missing_at: int | None = None  # how deep the first folder on the way is that isn't there
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for _, descriptor in self._opened:
+            os.close(descriptor)
+
+    @property
+    def directory(self) -> int | None:
+        """The folder's directory after the last step, open until the next one; None if there isn't one."""
+        return self._opened[-1][1] if self._missing_at is None else None
+
+    def go(self, folder: str) -> int | None:
+        """Go all the way to a folder, and give its directory."""
+        more = self.turn(folder)
+        while more:
+            more = self.step()
+        return self.directory
+
+    def turn(self, folder: str) -> bool:
+        """Head for a folder: go back to the nearest directory that leads there. Say whether there is a way to go."""
+        way = folder.split("/") if folder else []
+        shared = 0
+        for old, new in zip(self._way, way, strict=False):
+            if old != new:
+                break
+            shared += 1
+        self._way = way
+        if self._missing_at is not None and shared < self._missing_at:
+            self._missing_at = None
+        while self._opened[-1][0] > shared:
+            os.close(self._opened.pop()[1])
+        return self._missing_at is None and self._opened[-1][0] < len(way)
+
+    def step(self) -> bool:
+        """Open the next directory on the way, and say whether the way goes on behind it."""
+        depth, parent = self._opened[-1]
         try:
-            return os.open(name, READ_FILE, dir_fd=self._shard)
+            self._opened.append((depth + 1, self._enter(_hashed(self._way[depth]), parent)))
         except FileNotFoundError:
-            return None
+            self._missing_at = depth + 1
+            return False
+        if len(self._opened) > _KEPT:
+            os.close(self._opened.pop(1)[1])
+        return depth + 1 < len(self._way)
 
-    def close(self) -> None:
-        """Close the directory that is open."""
-        self._opened.close()
 
-    def _enter(self, name: str) -> None:
-        self._opened.close()
-        self._name, self._shard = name, None
-        with suppress(FileNotFoundError):
-            self._shard = self._opened.enter_context(_directory(name, self._objects))
+def open_file(name: str, directory: int) -> int | None:
+    """Open a file for reading; None if there isn't one."""
+    try:
+        return os.open(name, READ_FILE, dir_fd=directory)
+    except FileNotFoundError:
+        return None
 
 
 def create_locked(incoming: int) -> tuple[str, int]:

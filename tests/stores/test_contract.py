@@ -101,7 +101,7 @@ def _all_keys(live: LiveStore) -> Iterator[str]:
     if isinstance(live.objects, MemoryObjects):
         yield from live.objects._objects
         return
-    for path in (live.root / "objects").glob("*/*"):
+    for path in (live.root / "objects").rglob("*.object"):
         with path.open("rb") as file:
             yield read_info(file.fileno()).key
 

@@ -8,15 +8,26 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from adapters.stores.contract import declare
 from adapters.stores.disk import DiskObjects
 from application.ports import ObjectExists, StorageFailed
 from domain.errors import ErrorCode, Unavailable
 from domain.keys import ObjectKey
+from domain.uploads import Access, Upload
 from tests.adapters.stores.test_served_objects import CONTENT, KEY, MIB, NOW, PLAIN, get, opened, put, read, run
+
+MISSING = ObjectKey("alice/weather/missing.csv")
+PATIENCE = timedelta(seconds=30)
+
+
+def upload_to(key: ObjectKey) -> Upload:
+    """An upload whose key alone matters."""
+    return Upload(key, declare("any"), Access.PRIVATE)
 
 
 @pytest.fixture
@@ -36,8 +47,8 @@ def files(root: Path) -> list[Path]:
 
 def place(root: Path, key: ObjectKey = KEY) -> Path:
     """Where the documentation says that the object's file lies."""
-    name = hashlib.sha256(key.encode()).hexdigest()
-    return root / "objects" / name[:2] / name
+    *folders, last = (hashlib.sha256(segment.encode()).hexdigest() for segment in key.split("/"))
+    return Path(root, "objects", *folders, f"{last}.object")
 
 
 # What lies on the disk
@@ -48,8 +59,23 @@ def test_an_object_is_one_file_of_ours_alone(store: DiskObjects, root: Path) -> 
     assert files(root) == [place(root)]
     assert place(root).read_bytes().startswith(CONTENT)
     assert stat.S_IMODE(place(root).stat().st_mode) == 0o600
-    for folder in (root, root / "objects", root / "incoming", place(root).parent):
+    for folder in (root, root / "objects", root / "incoming", place(root).parent.parent, place(root).parent):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_is_in_a_folder_lies_in_one_subtree(store: DiskObjects, root: Path) -> None:
+    names = ["alice/weather", "alice/weather/a", "alice/weather/b", "alice/weather/a/c"]
+    keys = [ObjectKey(name) for name in names]
+
+    async def scenario() -> None:
+        for key in keys:
+            await put(store, key.encode(), key)
+        for key in keys:
+            assert await get(store, key) == key.encode()
+
+    run(scenario())
+    assert files(root) == sorted(place(root, key) for key in keys)
+    assert files(place(root, keys[1]).parent) == sorted(place(root, key) for key in keys[1:])
 
 
 def test_a_discarded_upload_leaves_nothing(store: DiskObjects, root: Path) -> None:
@@ -123,38 +149,62 @@ def test_a_symbolic_link_in_an_objects_place_is_not_followed(store: DiskObjects,
     run(scenario())
 
 
-@pytest.mark.parametrize("name", ["objects", "incoming", "shard"])
-def test_a_symbolic_link_in_a_directorys_place_is_not_followed(
-    store: DiskObjects, root: Path, tmp_path: Path, name: str
-) -> None:
-    async def scenario() -> None:
-        await put(store, b"real")
-        folder = place(root).parent if name == "shard" else root / name
-        folder.rename(tmp_path / "elsewhere")
-        folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-        with pytest.raises(StorageFailed):
-            await put(store, b"new")
-        if name != "incoming":
-            with pytest.raises(StorageFailed):
-                await store.open(KEY)
-        if name != "shard":
-            with pytest.raises(Unavailable):
-                await store.check()
-
-    run(scenario())
+DIRECTORIES: dict[str, Callable[[Path], Path]] = {
+    "objects": lambda root: root / "objects",
+    "the owner's": lambda root: place(root).parent.parent,
+    "the dataset's": lambda root: place(root).parent,
+    "incoming": lambda root: root / "incoming",
+}
 
 
-def test_directories_of_other_users_are_refused(store: DiskObjects, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        await put(store, b"real")
-        stranger = os.geteuid() + 1
-        monkeypatch.setattr(os, "geteuid", lambda: stranger)
+@pytest.fixture(params=DIRECTORIES.values(), ids=list(DIRECTORIES))
+def directory(request: pytest.FixtureRequest, store: DiskObjects, root: Path) -> Path:
+    """One of the directories on the way of an upload, or to the object that is stored at KEY."""
+    run(put(store, b"real"))
+    folder: Path = request.param(root)
+    return folder
+
+
+async def assert_refused(store: DiskObjects, *, on_the_way: bool) -> None:
+    """That nothing is written to a directory, nor read if it is on the way to objects."""
+    with pytest.raises(StorageFailed):
+        await put(store, b"new")
+    if on_the_way:
         with pytest.raises(StorageFailed):
             await store.open(KEY)
-        with pytest.raises(StorageFailed):
-            await store.receive(KEY)
+        inspection = await store.inspect([upload_to(KEY), upload_to(MISSING)], NOW, PATIENCE)
+        assert inspection.failure is not None
+        assert inspection.found == {}
 
-    run(scenario())
+
+def test_a_symbolic_link_in_a_directorys_place_is_not_followed(
+    store: DiskObjects, directory: Path, tmp_path: Path
+) -> None:
+    directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    before = files(tmp_path / "elsewhere")
+    run(assert_refused(store, on_the_way=directory.name != "incoming"))
+    assert files(tmp_path / "elsewhere") == before
+
+
+def test_directories_of_other_users_are_refused(
+    store: DiskObjects, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, real = directory.stat().st_ino, os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = real(descriptor)
+        others = [*status[:4], status.st_uid + 1, *status[5:]]
+        return os.stat_result(others) if status.st_ino == number else status
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    run(assert_refused(store, on_the_way=directory.name != "incoming"))
+
+
+def test_a_file_in_a_directorys_place_is_an_error(store: DiskObjects, directory: Path) -> None:
+    directory.rename(directory.with_name("moved"))
+    directory.write_bytes(b"")
+    run(assert_refused(store, on_the_way=directory.name != "incoming"))
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -183,6 +233,7 @@ def test_a_damaged_file_is_an_error_and_is_logged(
             await store.open(KEY)
         assert place(root).name in caplog.text
         assert KEY in caplog.text
+        assert (await store.inspect([upload_to(KEY)], NOW, PATIENCE)).failure is not None
         await put(store, b"again")
         assert await get(store) == b"again"
 
@@ -197,6 +248,7 @@ def test_the_file_of_another_object_is_an_error(store: DiskObjects, root: Path) 
         place(root, other).replace(place(root))
         with pytest.raises(StorageFailed):
             await store.open(KEY)
+        assert (await store.inspect([upload_to(KEY)], NOW, PATIENCE)).failure is not None
 
     run(scenario())
 
@@ -215,14 +267,19 @@ def test_metadata_that_makes_no_sense_is_an_error(store: DiskObjects, root: Path
     place(root).write_bytes(metadata + struct.pack(">II8s", len(metadata), zlib.crc32(metadata), b"BitStor\x01"))
     with pytest.raises(StorageFailed):
         run(store.open(KEY))
+    assert run(store.inspect([upload_to(KEY)], NOW, PATIENCE)).failure is not None
 
 
-def test_a_pipe_in_an_objects_place_makes_nobody_wait(store: DiskObjects, root: Path) -> None:
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+def test_what_is_no_file_in_an_objects_place_makes_nobody_wait(
+    store: DiskObjects, root: Path, make: Callable[[Path], None]
+) -> None:
     run(put(store, b""))
     place(root).unlink()
-    os.mkfifo(place(root))
+    make(place(root))
     with pytest.raises(StorageFailed):
         run(store.open(KEY))
+    assert run(store.inspect([upload_to(KEY)], NOW, PATIENCE)).failure is not None
 
 
 def test_a_file_that_shrinks_under_its_reader_is_an_error(store: DiskObjects, root: Path) -> None:

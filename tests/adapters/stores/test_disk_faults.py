@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.stores import disk_tree
 from adapters.stores.disk import DiskObjects
 from application.ports import StorageFailed, StorageFull
 from domain.errors import Unavailable
@@ -110,8 +111,9 @@ def test_when_the_disk_fails_all_is_as_before(
 ADDING_FAULTS = {
     "link": (lambda: Fault("link", errno.EIO), False),
     "sync of the new directory": (lambda: Fault("fsync", errno.EIO, on_directory), False),
-    "sync of the linked name": (lambda: Fault("fsync", errno.EIO, on_directory, after=1), False),
-    "sync of the renamed name": (lambda: Fault("fsync", errno.EIO, on_directory, after=1), True),
+    "sync of the new directory in it": (lambda: Fault("fsync", errno.EIO, on_directory, after=1), False),
+    "sync of the linked name": (lambda: Fault("fsync", errno.EIO, on_directory, after=2), False),
+    "sync of the renamed name": (lambda: Fault("fsync", errno.EIO, on_directory, after=2), True),
 }
 
 
@@ -187,25 +189,60 @@ def test_an_upload_that_cannot_begin_is_an_error(store: DiskObjects, root: Path)
     run(scenario())
 
 
-@pytest.mark.parametrize("overwrite", [True, False])
-def test_it_is_acknowledged_only_when_it_is_durable(
-    store: DiskObjects, root: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
-) -> None:
-    run(store.start())
-    objects = (root / "objects").stat().st_ino
-    synced: list[tuple[str, bool]] = []
+@pytest.fixture
+def synced(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What is synced from now on, and whether the object was in its place before."""
+    seen: list[tuple[str, bool]] = []
     real = os.fsync
 
     def note(descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        kind = "object" if stat.S_ISREG(status.st_mode) else "objects" if status.st_ino == objects else "shard"
+        status, folder = os.fstat(descriptor), place(root).parent
+        names = {
+            path.stat().st_ino: name
+            for name, path in {"objects": root / "objects", "owner": folder.parent, "dataset": folder}.items()
+            if path.exists()
+        }
+        there = place(root).exists()
         real(descriptor)
-        synced.append((kind, place(root).exists()))
+        seen.append((names.get(status.st_ino, "object"), there))
 
     monkeypatch.setattr(os, "fsync", note)
+    return seen
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("made", [False, True], ids=["new folder", "folder of a process that died before syncing it"])
+def test_it_is_acknowledged_only_when_it_is_durable(
+    store: DiskObjects, root: Path, synced: list[tuple[str, bool]], overwrite: bool, made: bool
+) -> None:
+    run(store.start())
+    if made:
+        place(root).parent.mkdir(parents=True)
+    synced.clear()
     run(put(store, CONTENT, overwrite=overwrite))
-    # The bytes before anybody can see them; then the new directory in its parent; then the name.
-    assert synced == [("object", False), ("objects", False), ("shard", True)]
+    # The bytes before anybody can see them; then each directory's name in its parent; then the object's name.
+    assert synced == [("object", False), ("objects", False), ("owner", False), ("dataset", True)]
+
+
+def test_what_is_known_to_be_durable_is_not_synced_again(store: DiskObjects, synced: list[tuple[str, bool]]) -> None:
+    run(put(store, b"first"))
+    synced.clear()
+    run(put(store, b"second"))
+    assert synced == [("object", True), ("dataset", True)]
+
+
+def test_how_much_is_remembered_to_be_durable_has_a_limit(store: DiskObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_tree, "_REMEMBERED", 3)
+    keys = [ObjectKey(f"{number}/of/many") for number in range(5)]
+
+    async def scenario() -> None:
+        for key in keys:
+            await put(store, key.encode(), key)
+            assert len(store._tree._durable) <= 3
+        for key in keys:
+            assert await get(store, key) == key.encode()
+
+    run(scenario())
 
 
 def test_a_disk_that_fails_at_the_start_is_told_by_the_probe(store: DiskObjects, root: Path) -> None:

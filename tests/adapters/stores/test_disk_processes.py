@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from adapters.stores.disk import DiskObjects
 from application.ports import ObjectInfo
 from domain.keys import ObjectKey
-from tests.adapters.stores.test_disk import files, place
+from tests.adapters.stores.test_disk import PATIENCE, files, place, upload_to
 from tests.adapters.stores.test_served_objects import CONTENT, KEY, MIB, NOW, PLAIN, get, put, run
 
 PROJECT = Path(__file__).parents[3]
@@ -156,3 +156,45 @@ def test_many_at_once_share_the_threads(store: DiskObjects) -> None:
         await asyncio.gather(*map(one, range(200)))
 
     run(scenario())
+
+
+NEIGHBOUR = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from adapters.stores.disk import DiskObjects
+from application.ports import ObjectAttributes
+from domain.keys import ObjectKey
+from domain.uploads import Access
+
+async def main():
+    store = DiskObjects(Path(sys.argv[1]))
+    await store.start()
+    print("ready", flush=True)
+    name = sys.stdin.readline().strip()
+    for number in range(30):
+        incoming = await store.receive(ObjectKey(f"new/{number // 3}/folder/{number}/{name}"))
+        await incoming.write(name.encode())
+        await incoming.commit(ObjectAttributes("a/b", Access.PRIVATE, {}), datetime.now(UTC), overwrite=False)
+
+asyncio.run(main())
+"""
+
+
+def test_processes_may_make_the_same_folders_at_the_same_moment(store: DiskObjects, root: Path) -> None:
+    names = ["one", "two", "three"]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(other_process(NEIGHBOUR, root)) for _ in names]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process, name in zip(processes, names, strict=True):
+            assert process.stdin is not None
+            process.stdin.write(f"{name}\n")
+            process.stdin.flush()
+        assert [process.wait(30) for process in processes] == [0, 0, 0]
+    keys = [ObjectKey(f"new/{number // 3}/folder/{number}/{name}") for number in range(30) for name in names]
+    inspection = run(store.inspect([upload_to(key) for key in keys], NOW, PATIENCE))
+    assert inspection.failure is None
+    assert None not in inspection.found.values()
+    assert files(root) == sorted(place(root, key) for key in keys)
