@@ -32,7 +32,9 @@ class Server:
 
     def post(self, body: bytes, token: str) -> bytes:
         """Ask /authorize once, and give the whole answer."""
-        answer = urllib3.request("POST", f"{self.origin}/rawstore/authorize", body=body, headers={"Auth-Token": token})
+        answer = urllib3.request(
+            "POST", f"{self.origin}/rawstore/authorize", body=body, headers={"Auth-Token": token}, timeout=60
+        )
         if answer.status != 200:
             raise RuntimeError(f"the answer was {answer.status}: {answer.data[:300]!r}")
         return answer.data
