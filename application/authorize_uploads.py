@@ -13,8 +13,8 @@ from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey
 from domain.uploads import SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
 
-FILES_PER_TURN = 200
-"""How many files are decided or signed before others have their turn: a millisecond or two."""
+FILES_PER_TURN = 100
+"""How many files are decided or signed before others have their turn: about a millisecond."""
 _SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 

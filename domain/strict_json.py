@@ -49,29 +49,33 @@ def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
         raise
     except ValueError as error:  # Python's limit on the digits of an integer
         raise NotStrictJson("it has a number with too many digits") from error
-    _refuse_duplicates(data, _count_members(value))
+    _refuse_duplicates(data, _count_members(data, value))
     return value
 
 
-def _count_members(value: object) -> int:
-    """Count the members of all objects in `value`, and refuse it if it is too deep."""
+def _count_members(data: bytes, value: object) -> int:
+    """Count the members of all objects in `value`, which was read from `data`, and refuse it if it is too deep."""
+    unseen = data.count(b"{") + data.count(b"[")  # at least as many as there are containers
     members, depth = 0, 0
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
     while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise NotStrictJson(_TOO_DEEP)
-        below: list[Any] = []
-        for container in level:
-            inside = container
-            if type(container) is dict:
-                members += len(container)
-                inside = container.values()
-            # No parser makes subclasses, so exact types are enough, and most containers hold no others.
-            if not _CONTAINERS.isdisjoint(map(type, inside)):
-                below += [item for item in inside if type(item) in _CONTAINERS]
-        level = below
+        unseen -= len(level)
+        members += sum([len(container) for container in level if type(container) is dict])
+        level = _containers_in(level) if unseen > 0 else []
     return members
+
+
+def _containers_in(level: list[Any]) -> list[Any]:
+    below: list[Any] = []
+    for container in level:
+        items = container.values() if type(container) is dict else container
+        # No parser makes subclasses, so exact types are enough, and most containers hold no others.
+        if not _CONTAINERS.isdisjoint(map(type, items)):
+            below += [item for item in items if type(item) in _CONTAINERS]
+    return below
 
 
 def _refuse_duplicates(data: bytes, kept: int) -> None:

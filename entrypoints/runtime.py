@@ -10,7 +10,8 @@ from attrs import field, frozen
 
 _T = TypeVar("_T")
 
-_YOUNG_OBJECTS = 50_000
+_YOUNG_OBJECTS = 200_000
+"""More than the largest batch has alive at once, so that it never waits for the collector."""
 _LARGEST_KEPT_BLOCK = 31 << 20
 """In bytes; a little less than the most that the C library can be made to keep."""
 
@@ -37,8 +38,8 @@ class FairTurns:
 def tune_interpreter() -> None:
     """Set up a process that does nothing but serve; call it when everything is imported and wired.
 
-    A batch makes hundreds of thousands of objects that die together: the collector looks at young objects less often,
-    and never again at what was there before the first request.
+    A batch makes hundreds of thousands of objects, none of which needs the collector to die: it looks at young objects
+    seldom, and never again at what was there before the first request.
 
     An answer of thousands of files takes megabytes, which the GNU C library would give back to the system after each
     one and ask for again, page by page, at the next: that takes as long as signing. It keeps blocks as large as the
