@@ -18,6 +18,8 @@ FILES_PER_TURN = 100
 _SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
+_NOT_TOLD = FoundObject(-1)
+
 
 @frozen
 class UploadRequest:
@@ -40,9 +42,10 @@ class AuthorizedUploads:
 
     def exists(self, upload: Upload) -> bool | None:
         """Whether the file is there already; best effort, so None where the store could not tell, or not in time."""
-        if upload.key not in self._found:
-            return None
-        status = compare(upload.file, self._found[upload.key])
+        found = self._found.get(upload.key, _NOT_TOLD)
+        if found is None or found is _NOT_TOLD:
+            return None if found is _NOT_TOLD else False
+        status = compare(upload.file, found)
         return None if status is Status.UNKNOWN else status is Status.STORED
 
 
@@ -113,6 +116,8 @@ class AuthorizeUploads:
 async def decide_uploads(batch: Batch, turns: Turns) -> Sequence[Upload]:
     """Decide all uploads of a batch, pausing now and then. Raises what `Decision.uploads` raises."""
     decision = Decision(batch)
+    if len(batch.filedata) > FILES_PER_TURN:
+        await turns.pause()  # whoever read so many declarations has had a turn
     while decision.go_on(FILES_PER_TURN):
         await turns.pause()
     return decision.uploads()

@@ -120,15 +120,27 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
         """
         found: dict[ObjectKey, FoundObject | None] = {}
         deadline = time.perf_counter() + patience.total_seconds()
-        steps = look_for(self._tree, uploads, found)
         reason = "took too long"
         try:
+            if len(uploads) == 1 and self._is_missing(uploads[0].key):
+                return Inspection({uploads[0].key: None})
+            steps = look_for(self._tree, uploads, found)
             if await self._look_here(steps, deadline) or await self._look_elsewhere(steps, deadline):
                 return Inspection(found)
         except StorageError as error:
             reason = str(error)
         # A copy, because a thread that hangs may yet go on.
         return Inspection(found.copy(), Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {reason}"))
+
+    def _is_missing(self, key: ObjectKey) -> bool:
+        """Glance at one key, which may tell already that there is no object."""
+        began = time.perf_counter()
+        if began < self._wary_until:
+            return False
+        try:
+            return self._tree.is_missing(key)
+        finally:
+            self._beware(began, time.perf_counter())
 
     async def _look_here(self, steps: Generator[None, None, None], deadline: float) -> bool:
         """Take steps while the disk is fast and there is time; return whether these were all."""

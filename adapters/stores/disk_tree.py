@@ -161,6 +161,23 @@ class Tree:
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield directory
 
+    def is_missing(self, key: ObjectKey) -> bool:
+        """Tell in one system call that there surely is no object; False means that one has to look.
+
+        A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look. Raises
+        `StorageFailed` where all is missing.
+        """
+        with translated("look for objects"):
+            self._make()
+            try:
+                os.lstat("/".join([self._objects, *map(_hashed, key.split("/"))]) + _OBJECT)
+            except FileNotFoundError:
+                os.lstat(self._objects)
+                return True
+            except OSError:  # the path may be longer than paths can be
+                return False
+            return False
+
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""
         with self.walk() as walk:

@@ -1,5 +1,6 @@
 """Answers that can have megabytes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
@@ -24,4 +25,6 @@ class JsonInPieces(Response):
         *others, last = self.pieces
         for piece in others:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # A client that reads as fast as we write would never make us wait, and so nobody else be served.
+            await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": last})
