@@ -82,6 +82,7 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores": Zone(_STORES, _S3_SDK),
     # The client of a foreign store: a status code is what that store said.
     "adapters.stores.s3": Zone(_STORES, _S3_SDK, knows_http=True),
+    "adapters.stores.batch_inspector": Zone(_STORES, _S3_SDK, knows_http=True),
     "adapters.stores.s3_inspector": Zone(_STORES, _S3_SDK, knows_http=True),
     # A test suite that is shipped. It plays the client, who sees status codes too.
     "adapters.stores.contract": Zone(_STORES, _S3_SDK | {"pytest", "urllib3"}, knows_http=True),

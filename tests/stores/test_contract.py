@@ -9,12 +9,13 @@ import pytest
 import urllib3
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.batch_inspector import LISTING_PAYS
 from adapters.stores.contract import CROWD, Harness, StoreContract
 from adapters.stores.disk import DiskObjects
 from adapters.stores.disk_format import read_info
 from adapters.stores.flavours import EMBEDDED, FLAVOURS
 from adapters.stores.memory import MemoryObjects
-from adapters.stores.s3_inspector import LISTING_PAYS, S3Inspector
+from adapters.stores.s3_inspector import S3Inspector
 from adapters.stores.signing import PUBLIC_ACL, S3Signing
 from adapters.stores.sigv4 import Credentials
 from application.ports import Inspection

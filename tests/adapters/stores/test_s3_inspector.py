@@ -16,9 +16,10 @@ from boto3.s3.transfer import TransferConfig
 from yarl import URL
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.batch_inspector import CONCURRENCY, LISTING_PAYS
 from adapters.stores.contract import CONTENT, OTHER_CONTENT, declare, make_folder, make_upload
 from adapters.stores.flavours import FLAVOURS
-from adapters.stores.s3_inspector import CONCURRENCY, LISTING_PAYS, S3Inspector
+from adapters.stores.s3_inspector import S3Inspector
 from adapters.stores.signing import S3Signing
 from adapters.stores.sigv4 import Credentials
 from application.ports import Inspection

@@ -1,0 +1,241 @@
+"""Looking into a store over HTTP, whatever language it speaks: requests for single keys, listings for many.
+
+A listing tells of a thousand keys or more in about the time of ten requests for single ones, so a large batch is looked
+for in the listing of the folder that all its keys share. Where a listing leaves a doubt, and where the folder turns out
+to hold mostly other things, the keys are asked for one by one. Nothing is concluded from a listing's order, which not
+every store keeps.
+"""
+
+import asyncio
+import os.path
+import re
+from abc import abstractmethod
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+from xml.etree import ElementTree as ET
+
+import aiohttp
+from attrs import define, field, frozen
+
+from application.ports import Inspection, Preparation
+from domain.errors import ErrorCode, Unavailable
+from domain.inspection import FoundObject, Status, compare
+from domain.keys import ObjectKey
+from domain.uploads import Upload
+
+CONCURRENCY = 32
+"""How many requests are under way at once, over all batches."""
+
+LISTING_PAYS = 16
+"""How many wanted keys one listing must tell of to be cheaper than asking for each."""
+
+_LENGTH = re.compile(r"[0-9]{1,19}")
+
+Found = dict[ObjectKey, FoundObject | None]
+
+
+class Page(Protocol):
+    """One answer to a listing. A page that isn't the last, and has no `next_token`, can't be gone on from."""
+
+    @property
+    def entries(self) -> Container[str]:
+        """The keys that it tells of."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is known that no page comes after it."""
+
+    @property
+    def next_token(self) -> str:
+        """What asks for the next page; empty where there is none."""
+
+    def object_for(self, upload: Upload) -> FoundObject:
+        """Read the entry of the upload's key, which is one of `entries`. Raises `Unavailable`."""
+
+
+class Reader(Protocol):
+    """Asks one store, with the credentials of one moment.
+
+    Raises `Unavailable` for an answer that is none, and what aiohttp raises.
+    """
+
+    async def page(self, prefix: str, token: str) -> Page | None:
+        """Ask for a page of the keys that start with `prefix`; None where the store won't list them."""
+
+    async def at(self, key: ObjectKey) -> Found:
+        """Ask for what is at exactly `key`; the answer is empty where the store won't tell."""
+
+
+@define
+class BatchInspector:
+    """An `ObjectInspector` for a store that a `Reader` can ask."""
+
+    _http: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
+
+    @abstractmethod
+    def _reader(self, http: aiohttp.ClientSession, now: datetime) -> Reader:
+        """Make what asks the store. Raises `Unavailable` when there are no valid credentials."""
+
+    async def start(self) -> None:
+        """Open the pool of connections; nothing is asked yet."""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONCURRENCY),
+            # What compresses on the way takes an object's length away.
+            headers={"Accept-Encoding": "identity"},
+            trust_env=False,
+        )
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    def prepare(self, folder: str, files: int, now: datetime) -> "_FirstPage | None":
+        """Ask for the first page of the folder's listing, if a listing pays."""
+        if files <= LISTING_PAYS or not folder:
+            return None
+        try:
+            return _FirstPage(folder, asyncio.create_task(_first_page(self._started_reader(now), folder)))
+        except Unavailable:  # `inspect` will say so
+            return None
+
+    async def inspect(
+        self, uploads: Sequence[Upload], now: datetime, patience: timedelta, prepared: Preparation | None = None
+    ) -> Inspection:
+        """Look at the keys of `uploads`, as the port says."""
+        found: Found = {}
+        failure = None
+        try:
+            look = _Look(self._started_reader(now), found)
+            async with asyncio.timeout(patience.total_seconds()):
+                first = prepared if isinstance(prepared, _FirstPage) else None
+                await look.at({upload.key: upload for upload in uploads}, first)
+        except Unavailable as error:
+            failure = error
+        except TimeoutError:
+            failure = unavailable("it took too long")
+        except (aiohttp.ClientError, OSError) as error:
+            failure = unavailable(type(error).__name__)
+        return Inspection(found, failure)
+
+    def _started_reader(self, now: datetime) -> Reader:
+        if self._http is None:
+            raise unavailable("the inspector has not been started")
+        return self._reader(self._http, now)
+
+
+async def _first_page(reader: Reader, folder: str) -> Page | None:
+    return await reader.page(folder, "")
+
+
+@frozen
+class _FirstPage:
+    """The first page of a folder's listing, asked for ahead."""
+
+    folder: str
+    page: asyncio.Task[Page | None]
+
+    def drop(self) -> None:
+        # A failure that nobody will look at any more is no news.
+        self.page.add_done_callback(lambda page: page.cancelled() or page.exception())
+        self.page.cancel()
+
+
+@frozen
+class _Look:
+    """One inspection; what is learnt goes into `found` at once, so that it outlives a failure."""
+
+    reader: Reader
+    found: Found
+
+    async def at(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
+        if len(wanted) > LISTING_PAYS:
+            await self._list(wanted, first)
+        await self._ask_for_all([key for key in wanted if key not in self.found])
+
+    async def _list(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
+        """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
+        folder, listed = _shared_folder(wanted), set[ObjectKey]()
+        page = await (self.reader.page(folder, "") if first is None else first.page)
+        while page is not None:
+            news = self._take(page, wanted, listed)
+            if page.is_last:
+                self.found.update({key: None for key in wanted if key not in listed})
+                return
+            if first is not None and first.folder != folder:
+                # What was listed ahead holds more than the files' own folder: begin again in there.
+                first, token = None, ""
+            elif page.next_token and news >= LISTING_PAYS:
+                token = page.next_token
+            else:
+                return
+            page = await self.reader.page(folder, token)
+
+    def _take(self, page: Page, wanted: Mapping[ObjectKey, Upload], listed: set[ObjectKey]) -> int:
+        """Note what a page says of wanted keys; return how many it told of that no page before it had."""
+        news = [upload for key, upload in wanted.items() if key in page.entries and key not in listed]
+        for upload in news:
+            listed.add(upload.key)
+            found = page.object_for(upload)
+            if _is_settled(upload, found):
+                self.found[upload.key] = found
+        return len(news)
+
+    async def _ask_for_all(self, keys: Sequence[ObjectKey]) -> None:
+        waiting = iter(keys)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(CONCURRENCY, len(keys))):
+                    group.create_task(self._ask_for_next(waiting))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _ask_for_next(self, waiting: Iterator[ObjectKey]) -> None:
+        for key in waiting:
+            self.found.update(await self.reader.at(key))
+
+
+def _is_settled(upload: Upload, listed: FoundObject) -> bool:
+    """Tell whether what a listing says is enough; if not, the object must be asked for itself.
+
+    A listing tells less than the object does: on S3 an ETag that looks like an MD5 can be none, and no SHA-256.
+    """
+    return listed.length != upload.file.length or compare(upload.file, listed) is Status.STORED
+
+
+def _shared_folder(keys: Iterable[str]) -> str:
+    """Give the longest start, up to a slash, that all keys share."""
+    shared = os.path.commonprefix([min(keys), max(keys)])  # noqa: RUF071 - of characters; the slash comes next
+    return shared[: shared.rfind("/") + 1]
+
+
+def unavailable(reason: str) -> Unavailable:
+    """Make the error for a store that doesn't answer as it should."""
+    return Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the object store can't be looked into: {reason}")
+
+
+def expect(answer: aiohttp.ClientResponse, status: int) -> None:
+    """Raise `Unavailable` unless the answer has this status."""
+    if answer.status != status:
+        raise unavailable(f"it answered {answer.status}")
+
+
+def length_of(digits: str) -> int:
+    """Read the length of an object. Raises `Unavailable`."""
+    if not _LENGTH.fullmatch(digits):
+        raise unavailable("it didn't tell an object's length")
+    return int(digits)
+
+
+def listing_root(document: bytes, name: str) -> ET.Element:
+    """Parse a listing, whose outermost element has this name, in whatever namespace. Raises `Unavailable`."""
+    try:
+        root = ET.fromstring(document)  # noqa: S314 - from our own store, and expat expands no external entities
+    except (ET.ParseError, ValueError, LookupError) as error:  # the latter two: an encoding that expat doesn't know
+        raise unavailable("its listing can't be read") from error
+    # Whatever else is well-formed, such as the page of a proxy, has no objects in it either.
+    if root.tag.rpartition("}")[2] != name:
+        raise unavailable("it answered with something else than a listing")
+    return root
