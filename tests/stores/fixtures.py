@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.stores.azure_server import RunningAzurite, start_azurite
 from tests.stores.ceph import start_ceph
 from tests.stores.servers import RunningStore, start_ministack, start_seaweedfs
 
@@ -29,4 +30,18 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     Its programs come from Debian: mark tests that ask for it with `debian`.
     """
     with start_ceph(tmp_path_factory.mktemp("ceph")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAzurite]:
+    """Azurite, with an empty private container that all tests of the session share: use keys of your own."""
+    with start_azurite(tmp_path_factory.mktemp("azurite")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def azurite_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAzurite]:
+    """Another one, over TLS, which gives out user delegation keys."""
+    with start_azurite(tmp_path_factory.mktemp("azurite-tls"), tls=True) as store:
         yield store

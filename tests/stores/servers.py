@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import boto3
 from attrs import field, frozen
@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).parents[2]
 _MINISTACK = REPOSITORY / ".venv" / "ministack" / "bin" / "ministack"
 REGION = "us-east-1"
 _STARTS = 3
+
+_Running = TypeVar("_Running")
 
 
 @frozen
@@ -86,15 +88,13 @@ def start_ministack(folder: Path) -> AbstractContextManager[RunningStore]:
 
 
 @contextmanager
-def started(launch: Callable[[Path], AbstractContextManager[RunningStore]], folder: Path) -> Iterator[RunningStore]:
+def started(launch: Callable[[Path], AbstractContextManager[_Running]], folder: Path) -> Iterator[_Running]:
     """Launch a store in a subfolder of the empty `folder`; a store that ends at once is given other ports."""
     with ExitStack() as stack:
         yield _launched(launch, folder, stack)
 
 
-def _launched(
-    launch: Callable[[Path], AbstractContextManager[RunningStore]], folder: Path, stack: ExitStack
-) -> RunningStore:
+def _launched(launch: Callable[[Path], AbstractContextManager[_Running]], folder: Path, stack: ExitStack) -> _Running:
     """Launch a store, anew if it ends at once: others may take a port between our look at it and the store's."""
     for attempt in range(1, _STARTS):
         with suppress(ServerExited):
@@ -155,7 +155,7 @@ def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
         "admin.port": admin_port,
         **grpc_ports,
     }
-    weed = _installed(Path(sysconfig.get_path("scripts")) / "weed")
+    weed = installed(Path(sysconfig.get_path("scripts")) / "weed")
     command: list[str | Path] = [weed, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in options.items())]
     try:
         with running(store.name, command, folder, {}) as server:
@@ -177,7 +177,7 @@ def _ministack(folder: Path) -> Iterator[RunningStore]:
     port = free_port()
     # Without BIND_HOST it listens on every address, without AUTH it checks nothing.
     settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SERVICES": "s3,iam,sts", "AUTH": "true"}
-    with running("MiniStack", [_installed(_MINISTACK)], folder, settings) as server:
+    with running("MiniStack", [installed(_MINISTACK)], folder, settings) as server:
         server.wait_until(lambda: _answers(port))
         store = _with_ministack_user(f"http://127.0.0.1:{port}")
         store.client().create_bucket(Bucket=store.bucket)
@@ -213,7 +213,8 @@ def _with_ministack_user(endpoint_url: str) -> RunningStore:
     )
 
 
-def _installed(program: Path) -> Path:
+def installed(program: Path) -> Path:
+    """Give back the program, if it is there."""
     if not program.exists():
         raise FileNotFoundError(f"{program} is missing: `make install-test` installs it.")
     return program

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 import urllib3
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import ContainerClient
 
 from adapters.stores.addresses import BucketAddress
-from adapters.stores.batch_inspector import LISTING_PAYS
+from adapters.stores.azure import Endpoint
+from adapters.stores.azure_inspector import AzureInspector
+from adapters.stores.azure_keys import UserDelegationKeys
+from adapters.stores.azure_sas import AccountKey, SigningKey, UserDelegationKey
+from adapters.stores.azure_signing import AzureSigning
+from adapters.stores.batch_inspector import LISTING_PAYS, BatchInspector
 from adapters.stores.contract import CROWD, Harness, StoreContract
 from adapters.stores.disk import DiskObjects
 from adapters.stores.disk_format import read_info
@@ -22,6 +29,7 @@ from application.ports import Inspection
 from domain.keys import ObjectKey
 from domain.uploads import Upload
 from tests.entrypoints.http.live_store import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, LiveStore, live_store
+from tests.stores.azure_server import RunningAzurite, identity_client
 from tests.stores.servers import RunningStore
 
 PATIENCE = timedelta(seconds=30)
@@ -49,7 +57,7 @@ def s3_harness(running: RunningStore, signing_credentials: Credentials | None = 
     )
 
 
-async def _inspect(inspector: S3Inspector | DiskObjects | MemoryObjects, uploads: Sequence[Upload]) -> Inspection:
+async def _inspect(inspector: BatchInspector | DiskObjects | MemoryObjects, uploads: Sequence[Upload]) -> Inspection:
     await inspector.start()
     try:
         return await inspector.inspect(uploads, datetime.now(UTC), PATIENCE)
@@ -68,6 +76,29 @@ def _read(client: Any, bucket: str, key: str) -> bytes | None:
 def _list(client: Any, bucket: str, prefix: str) -> list[str]:
     answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix)
     return [entry["Key"] for entry in answer.get("Contents", [])]
+
+
+def azure_harness(running: RunningAzurite, key: SigningKey) -> Harness:
+    """The suite for a container of Azurite; the SDK tells what is in it, by the account key."""
+    endpoint = Endpoint.parse(running.endpoint_url)
+    address = BucketAddress(endpoint.origin, running.container, base_path=endpoint.base_path)
+    inspector = AzureInspector(address, lambda: key)
+    return Harness(
+        store=AzureSigning(address, lambda: key, is_public=lambda: False),
+        read=lambda key: _read_blob(running.client(), key),
+        list_keys=lambda prefix: list(running.client().list_blob_names(name_starts_with=prefix)),
+        http=urllib3.PoolManager(timeout=30.0, retries=False),
+        inspect=lambda uploads: asyncio.run(_inspect(inspector, uploads)),
+        # Azure looks at what a SAS permits before it looks at If-None-Match.
+        conflict=403,
+    )
+
+
+def _read_blob(client: ContainerClient, key: str) -> bytes | None:
+    try:
+        return client.download_blob(key).readall()
+    except ResourceNotFoundError:
+        return None
 
 
 def served_harness(live: LiveStore) -> Harness:
@@ -141,6 +172,31 @@ class TestMiniStack(StoreContract):
     @pytest.fixture
     def harness(self, ministack: RunningStore) -> Harness:
         return s3_harness(ministack)
+
+
+class TestAzurite(StoreContract):
+    @pytest.fixture
+    def harness(self, azurite: RunningAzurite) -> Harness:
+        return azure_harness(azurite, AccountKey.parse(azurite.account, azurite.key))
+
+
+@pytest.fixture(scope="module")
+def user_delegation_key(azurite_tls: RunningAzurite) -> UserDelegationKey:
+    """Only over TLS is a key given out; it is good for every Azurite."""
+
+    async def fetch() -> UserDelegationKey:
+        async with identity_client(azurite_tls) as service:
+            keys = UserDelegationKeys(service, azurite_tls.account)
+            assert await keys.refresh()
+            return keys()
+
+    return asyncio.run(fetch())
+
+
+class TestAzuriteWithAnIdentity(StoreContract):
+    @pytest.fixture
+    def harness(self, azurite: RunningAzurite, user_delegation_key: UserDelegationKey) -> Harness:
+        return azure_harness(azurite, user_delegation_key)
 
 
 @pytest.mark.debian
