@@ -26,7 +26,7 @@ INSTALLED_AZURITE := $(VENV)/.installed-azurite
 
 # Call with the folder of an environment.
 ifneq ($(UV),)
-create = "$(UV)" venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(1)
+create = "$(UV)" venv --quiet --seed --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(1)
 install = "$(UV)" pip install --quiet --python $(1)/bin/python
 else
 create = $(PYTHON) -m venv $(1)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from adapters.stores.addresses import Addressing, BucketAddress, is_ip_address
+from adapters.stores.discovery import found_stores, load_factory
 from adapters.stores.flavours import EMBEDDED, FLAVOURS, MAX_REQUEST_BYTES, Flavour
 from adapters.stores.signing import PRIVATE_ACL, PUBLIC_ACL
 from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials
 from adapters.tokens.jwt import VerificationKey
 from adapters.tokens.key_sources import KeyServer
+from application.ports import Store
 from domain.batches import BatchRules
 from domain.errors import Misconfigured
 from domain.files import FileRules
@@ -54,8 +56,7 @@ _AWS_REGION = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\
 # What Kubernetes puts into the environment for services whose names start with "storage".
 _INJECTED = re.compile(r"STORAGE_(?:\w+_)?(?:PORT(?:_\w+)?|SERVICE_\w+)")
 
-_S3_ONLY = ("STORAGE_HOSTNAME", "STORAGE_PUBLIC_URL", "STORAGE_FLAVOUR", "STORAGE_ADDRESSING")
-_DISK_ONLY = ("STORAGE_DISK_ROOT",)
+# Those of the stores that are here; stores of other distributions may read more.
 _STORAGE_NAMES = frozenset(
     {
         "STORAGE_BACKEND",
@@ -66,14 +67,18 @@ _STORAGE_NAMES = frozenset(
         "STORAGE_ACL",
         "STORAGE_PATH_PATTERN",
         "STORAGE_UPLOAD_METHOD",
-        *_S3_ONLY,
-        *_DISK_ONLY,
+        "STORAGE_HOSTNAME",
+        "STORAGE_PUBLIC_URL",
+        "STORAGE_FLAVOUR",
+        "STORAGE_ADDRESSING",
+        "STORAGE_DISK_ROOT",
+        "STORAGE_GCS_CREDENTIALS",
     }
 )
 
 
 class Backend(StrEnum):
-    """The kinds of store that can be chosen."""
+    """The kinds of store that are always there; `discovery` finds others."""
 
     S3 = "s3"
     DISK = "disk"
@@ -116,7 +121,8 @@ class Settings:
     service_name: str
     token_keys: VerificationKey | KeyServer = field(repr=False)
     token_rules: TokenRules
-    store: S3Settings | ServedSettings
+    store: S3Settings | ServedSettings | Store
+    """A store that was found by name comes wired."""
     batch: BatchRules
     upload_lifetime: timedelta
     download_lifetime: timedelta
@@ -133,12 +139,12 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the environment. Raises `Misconfigured` with one line for each thing that is wrong."""
         reader = EnvironmentReader(environ)
-        _refuse_unknown_names(reader)
         service_name = _service_name(reader)
         rules = token_rules(reader, service_name)
         keys = token_keys(reader)
         store = _store(reader)
         settings = _rest(reader, service_name, rules, keys, store)
+        _refuse_unread_names(reader)
         if reader.problems or settings is None:
             raise Misconfigured(reader.problems)
         return settings
@@ -149,7 +155,7 @@ def _rest(
     service_name: str,
     rules: TokenRules,
     keys: VerificationKey | KeyServer | None,
-    store: S3Settings | ServedSettings | None,
+    store: S3Settings | ServedSettings | Store | None,
 ) -> Settings | None:
     pattern_text = reader.text("STORAGE_PATH_PATTERN", DEFAULT_PATTERN)
     pattern = reader.parsed("STORAGE_PATH_PATTERN", KeyPattern.parse, pattern_text)
@@ -188,13 +194,18 @@ def _rest(
     )
 
 
-def _refuse_unknown_names(reader: EnvironmentReader) -> None:
-    for name in sorted(reader.environ):
-        if name.startswith("STORAGE_") and name not in _STORAGE_NAMES and not _INJECTED.fullmatch(name):
+def _refuse_unread_names(reader: EnvironmentReader) -> None:
+    """Refuse variables that look like settings, and that nobody asked for."""
+    for name in sorted(reader.environ.keys() - reader.effective.keys()):
+        if not name.startswith("STORAGE_") or _INJECTED.fullmatch(name):
+            continue
+        if name not in _STORAGE_NAMES:
             # What they all start with would make them all look alike.
-            known = {setting.removeprefix("STORAGE_"): setting for setting in _STORAGE_NAMES}
+            known = {setting.removeprefix("STORAGE_"): setting for setting in {*_STORAGE_NAMES, *reader.effective}}
             near = difflib.get_close_matches(name.removeprefix("STORAGE_"), known, 1)
             reader.fault(f"{name} is not a setting{f'; did you mean {known[near[0]]}?' if near else ''}")
+        elif reader.environ[name]:
+            reader.fault(f"{name} means nothing to the backend {_backend_name(reader)}")
 
 
 def _service_name(reader: EnvironmentReader) -> str:
@@ -215,18 +226,23 @@ def _cors_origins(reader: EnvironmentReader) -> Sequence[str]:
     return origins
 
 
-def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | None:
+def _backend_name(reader: EnvironmentReader) -> str:
+    """Give the name of the chosen backend; what is implied if it is not one."""
     implied = (
         Backend.DISK
         if not reader.environ.get("STORAGE_HOSTNAME") and reader.environ.get("STORAGE_DISK_ROOT")
         else Backend.S3
     )
-    backend = Backend(reader.choice("STORAGE_BACKEND", tuple(Backend), implied) or implied)
-    for name in (
-        _DISK_ONLY if backend is Backend.S3 else (*_S3_ONLY, *(_DISK_ONLY if backend is Backend.MEMORY else ()))
-    ):
-        if reader.environ.get(name):
-            reader.fault(f"{name} means nothing to the backend {backend}")
+    return reader.choice("STORAGE_BACKEND", (*Backend, *found_stores()), implied) or implied
+
+
+def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | None:
+    name = _backend_name(reader)
+    if name not in tuple(Backend):
+        factory = reader.parsed("STORAGE_BACKEND", load_factory, name)
+        reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
+        return None if factory is None else factory(reader)
+    backend = Backend(name)
     bucket = reader.required("STORAGE_BUCKET_NAME", "the bucket that files go to")
     if bucket and not _BUCKET_NAME.fullmatch(bucket):
         reader.fault(f"STORAGE_BUCKET_NAME is not the name of a bucket: {bucket!r}")
@@ -313,13 +329,25 @@ def _served_store(
     return ServedSettings(address, region, PUBLIC_ACL if acl in (AUTO_ACL, None) else PRIVATE_ACL, credentials, root)
 
 
-def _preferred_method(reader: EnvironmentReader, store: S3Settings | ServedSettings | None) -> UploadMethod | None:
+def _preferred_method(
+    reader: EnvironmentReader, store: S3Settings | ServedSettings | Store | None
+) -> UploadMethod | None:
     name = reader.choice("STORAGE_UPLOAD_METHOD", tuple(UploadMethod), None, unset="POST where the store has it")
     method = None if name is None else UploadMethod(name)
-    flavour = store.flavour if isinstance(store, S3Settings) else EMBEDDED
-    if method is not None and store is not None and method not in flavour.methods:
-        reader.fault(f"STORAGE_UPLOAD_METHOD: a store of the flavour {flavour.name} doesn't take {method}")
+    if method is not None and store is not None and method not in _methods(store):
+        kind = f" of the flavour {store.flavour.name}" if isinstance(store, S3Settings) else ""
+        reader.fault(f"STORAGE_UPLOAD_METHOD: a store{kind} doesn't take {method}")
     return method
+
+
+def _methods(store: S3Settings | ServedSettings | Store) -> Collection[UploadMethod]:
+    match store:
+        case S3Settings():
+            return store.flavour.methods
+        case ServedSettings():
+            return EMBEDDED.methods
+        case Store():
+            return store.signer.capabilities.methods
 
 
 def _origin(text: str) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from adapters.stores.credentials import ChainCredentials
 from adapters.stores.disk import DiskObjects
-from adapters.stores.flavours import EMBEDDED, Flavour
+from adapters.stores.flavours import EMBEDDED
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
 from adapters.stores.s3_inspector import S3Inspector
@@ -18,12 +18,14 @@ from adapters.tokens.key_sources import FetchedKeys, KeyServer
 from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
-from application.ports import ObjectInspector, Probe, Startable, TokenVerifier, Turns
+from application.ports import Probe, Startable, Store, TokenVerifier, Turns
 from application.presign_download import PresignDownload
 from application.verify_uploads import VerifyUploads
+from domain.batches import BatchRules
 from domain.errors import Misconfigured
 from domain.identity import TokenRules
 from domain.patterns import KeyPattern
+from domain.uploads import Capabilities
 from entrypoints.runtime import FairTurns
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
 
@@ -32,14 +34,10 @@ VERIFY_PATIENCE = timedelta(seconds=20)
 
 
 @frozen
-class Store:
-    """A wired store. `objects` are there where this service keeps the bytes itself."""
+class ServedStore(Store):
+    """A store whose bytes this service keeps itself."""
 
-    signing: S3Signing
-    inspector: ObjectInspector
-    startables: Sequence[Startable] = ()
-    probes: Sequence[Probe] = ()
-    objects: DiskObjects | MemoryObjects | None = None
+    objects: DiskObjects | MemoryObjects = field(kw_only=True)
 
 
 @frozen
@@ -63,8 +61,9 @@ def wire(settings: Settings) -> Service:
 
     Raises `Misconfigured` where what was chosen is not safe together.
     """
-    store = _served_store(settings.store) if isinstance(settings.store, ServedSettings) else _s3_store(settings.store)
-    _refuse_unsafe_pattern(settings.batch.pattern, store.signing.flavour)
+    store = _store(settings.store)
+    rules = _rules_for(store.signer.capabilities, settings.batch)
+    _refuse_unsafe_pattern(rules.pattern, store.signer.capabilities)
     authenticate, fetched_keys = _authentication(settings)
     turns = FairTurns()
     return Service(
@@ -72,8 +71,8 @@ def wire(settings: Settings) -> Service:
         authenticate=authenticate,
         store=store,
         authorize_uploads=AuthorizeUploads(
-            signer=store.signing,
-            rules=settings.batch,
+            signer=store.signer,
+            rules=rules,
             lifetime=settings.upload_lifetime,
             turns=turns,
             preferred_method=settings.preferred_method,
@@ -81,20 +80,34 @@ def wire(settings: Settings) -> Service:
             patience=settings.inspect_patience,
         ),
         turns=turns,
-        describe_store=DescribeStore(store.signing, settings.batch, settings.upload_lifetime),
-        presign_download=PresignDownload(store.signing, settings.batch.pattern, settings.download_lifetime),
-        verify_uploads=VerifyUploads(
-            store.inspector, settings.batch, turns, max(settings.inspect_patience, VERIFY_PATIENCE)
-        ),
+        describe_store=DescribeStore(store.signer, rules, settings.upload_lifetime),
+        presign_download=PresignDownload(store.downloads, rules.pattern, settings.download_lifetime),
+        verify_uploads=VerifyUploads(store.inspector, rules, turns, max(settings.inspect_patience, VERIFY_PATIENCE)),
         startables=[*fetched_keys, *store.startables],
         probes=[*fetched_keys, *store.probes],
     )
 
 
-def _refuse_unsafe_pattern(pattern: KeyPattern, flavour: Flavour) -> None:
-    if not any(pattern.needs <= enforced for enforced in flavour.methods.values()):
+def _store(settings: S3Settings | ServedSettings | Store) -> Store:
+    match settings:
+        case ServedSettings():
+            return _served_store(settings)
+        case S3Settings():
+            return _s3_store(settings)
+        case Store():
+            return settings
+
+
+def _rules_for(capabilities: Capabilities, rules: BatchRules) -> BatchRules:
+    """Accept no file that is longer than one request to the store may be."""
+    longest = min(rules.files.max_bytes, capabilities.max_request_bytes)
+    return evolve(rules, files=evolve(rules.files, max_bytes=longest))
+
+
+def _refuse_unsafe_pattern(pattern: KeyPattern, capabilities: Capabilities) -> None:
+    if not any(pattern.needs <= enforced for enforced in capabilities.methods.values()):
         digests = " and ".join(sorted(pattern.needs))
-        fault = f"{pattern.template!r} needs a store that checks {digests}, which the flavour {flavour.name} doesn't"
+        fault = f"{pattern.template!r} needs a store that checks {digests}, which this one doesn't"
         raise Misconfigured([f"STORAGE_PATH_PATTERN: {fault}; begin it with {{owner}}/"])
 
 
@@ -110,7 +123,7 @@ def _verifier(keys: Callable[[], KeyRing], rules: TokenRules) -> TokenVerifier:
     return VerifiedTokens(JwtVerifier(keys, rules), keys)
 
 
-def _served_store(settings: ServedSettings) -> Store:
+def _served_store(settings: ServedSettings) -> ServedStore:
     signing = S3Signing(
         address=settings.public,
         region=settings.region,
@@ -119,7 +132,7 @@ def _served_store(settings: ServedSettings) -> Store:
         public_acl=lambda: settings.acl,
     )
     objects = MemoryObjects() if settings.root is None else DiskObjects(settings.root)
-    return Store(signing, objects, startables=[objects], probes=[objects], objects=objects)
+    return ServedStore(signing, signing, objects, startables=[objects], probes=[objects], objects=objects)
 
 
 def _s3_store(settings: S3Settings) -> Store:
@@ -138,5 +151,5 @@ def _s3_store(settings: S3Settings) -> Store:
     )
     inspector = S3Inspector(settings.internal, settings.region, credentials)
     if fixed is None:
-        return Store(signing, inspector, startables=[chain, bucket, inspector], probes=[chain, bucket])
-    return Store(signing, inspector, startables=[bucket, inspector], probes=[bucket])
+        return Store(signing, signing, inspector, startables=[chain, bucket, inspector], probes=[chain, bucket])
+    return Store(signing, signing, inspector, startables=[bucket, inspector], probes=[bucket])

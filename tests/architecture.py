@@ -90,6 +90,11 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores.azure_sas": Zone(_STORES, _ATTRS),
     "adapters.stores.azure_signing": Zone(_STORES, _ATTRS),
     "adapters.stores.azure_inspector": Zone(_STORES, _AZURE_SDK, knows_http=True),
+    "adapters.stores.gcs": Zone(_STORES, _ATTRS, knows_http=True),
+    "adapters.stores.gcs_v4": Zone(_STORES, _ATTRS),
+    "adapters.stores.gcs_account": Zone(_STORES, _ATTRS | {"cryptography", "jwt"}),
+    "adapters.stores.gcs_api": Zone(_STORES, _ATTRS | {"aiohttp", "orjson", "yarl"}, knows_http=True),
+    "adapters.stores.gcs_inspector": Zone(_STORES, _ATTRS, knows_http=True),
     # A test suite that is shipped. It plays the client, who sees status codes too.
     "adapters.stores.contract": Zone(_STORES, _S3_SDK | {"pytest", "urllib3"}, knows_http=True),
     "entrypoints": Zone(

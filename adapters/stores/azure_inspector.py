@@ -33,7 +33,7 @@ from adapters.stores.azure_sas import (
     expiry,
 )
 from adapters.stores.batch_inspector import BatchInspector, Found, expect, length_of, listing_root, unavailable
-from adapters.stores.sigv4 import uri_encode
+from adapters.stores.sigv4 import uri_encode_path
 from domain.files import Md5
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
@@ -84,7 +84,7 @@ class _Reader:
             return _Page.parse(await answer.read())
 
     async def at(self, key: ObjectKey) -> Found:
-        async with self._send("HEAD", f"{self.url}/{uri_encode(key, safe='/')}?{self.blobs.sign(key)}") as answer:
+        async with self._send("HEAD", f"{self.url}/{uri_encode_path(key)}?{self.blobs.sign(key)}") as answer:
             if answer.status == _MISSING and _error_code(answer) != _NO_CONTAINER:
                 return {key: None}
             if _is_kept_from_us(answer):  # the store won't tell, which is not a failure

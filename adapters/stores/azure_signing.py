@@ -23,7 +23,7 @@ from adapters.stores.azure_sas import (
 )
 from adapters.stores.flavours import MAX_REQUEST_BYTES
 from adapters.stores.signing import attachment
-from adapters.stores.sigv4 import uri_encode
+from adapters.stores.sigv4 import uri_encode_path
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import ObjectKey
 from domain.uploads import (
@@ -83,7 +83,7 @@ class AzureSigning:
         template, expires_at, url = blob_template(key, self.address.bucket, sas), sas.expires_at, self.address.url
 
         def signed(upload: Upload) -> SignedUpload:
-            object_url = f"{url}/{uri_encode(upload.key, safe='/')}"
+            object_url = f"{url}/{uri_encode_path(upload.key)}"
             request = PutRequest(f"{object_url}?{template.sign(upload.key)}", _headers_of(upload, terms))
             return SignedUpload(upload, request, object_url, expires_at)
 
@@ -97,11 +97,11 @@ class AzureSigning:
         disposition = "" if filename is None else attachment(filename)
         sas = self._terms(signing_key, READ, lifetime, now, disposition)
         query = blob_template(signing_key, self.address.bucket, sas).sign(key)
-        return SignedDownload(f"{self.address.url}/{uri_encode(key, safe='/')}?{query}", sas.expires_at)
+        return SignedDownload(f"{self.address.url}/{uri_encode_path(key)}?{query}", sas.expires_at)
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:
         """Give the one form that a container's URLs have."""
-        return [f"{self.address.url}/{uri_encode(key_prefix, safe='/')}" if key_prefix else self.address.url]
+        return [f"{self.address.url}/{uri_encode_path(key_prefix)}" if key_prefix else self.address.url]
 
     def key_of_url(self, url: str) -> ObjectKey | None:
         """Recognise the URLs of every address."""

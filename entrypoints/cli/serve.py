@@ -10,10 +10,11 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from application.ports import Store
 from domain.errors import Misconfigured
 from entrypoints.http.app import create_app
 from entrypoints.runtime import tune_interpreter
-from entrypoints.settings import ServedSettings, Settings
+from entrypoints.settings import S3Settings, ServedSettings, Settings
 from entrypoints.wiring import wire
 
 KEEP_ALIVE_SECONDS = 30
@@ -75,7 +76,11 @@ def describe(settings: Settings, origin: str) -> Iterable[str]:
     yield f"  info       GET  {origin}/{settings.service_name}/info"
     yield f"  presign    GET  {origin}/{settings.service_name}/presign"
     yield f"  health     GET  {origin}/healthz and {origin}/readyz"
-    yield f"  uploads go to   {settings.store.public.url}"
+    yield f"  uploads go to   {_address(settings.store)}"
+
+
+def _address(store: S3Settings | ServedSettings | Store) -> str:
+    return store.signer.url_prefixes("")[0] if isinstance(store, Store) else store.public.url
 
 
 def _reachable(host: str) -> str:

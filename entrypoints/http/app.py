@@ -23,7 +23,7 @@ from entrypoints.http.cors import BrowserCors
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.settings import ServedSettings
-from entrypoints.wiring import Service
+from entrypoints.wiring import ServedStore, Service
 
 PROBE_TIMEOUT_SECONDS = 5.0
 # Signed requests and descriptions are for one user, now: no cache may keep them.
@@ -186,7 +186,7 @@ def _json(body: bytes, *, status: int = 200) -> Response:
 def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
     store = service.store
     settings = service.settings.store
-    if store.objects is None or not isinstance(settings, ServedSettings):
+    if not isinstance(store, ServedStore) or not isinstance(settings, ServedSettings):
         return []
     endpoint = StoreEndpoint(
         address=settings.public,

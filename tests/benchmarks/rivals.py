@@ -22,7 +22,13 @@ from entrypoints.cli.serve import configure_logging
 from entrypoints.http.app import create_app
 from entrypoints.runtime import tune_interpreter
 from entrypoints.settings import Settings
-from entrypoints.wiring import wire
+from entrypoints.wiring import Service, wire
+
+
+def s3_signing(service: Service) -> S3Signing:
+    """Give the signer of a service whose store speaks S3."""
+    assert isinstance(service.store.signer, S3Signing)
+    return service.store.signer
 
 
 def boto_client(signing: S3Signing) -> Any:
@@ -86,7 +92,7 @@ def service_with_boto3() -> Starlette:
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_format)
     service = wire(settings)
-    signing = service.store.signing
+    signing = s3_signing(service)
     signer = BotoSigner(signing, boto_client(signing))
     app = create_app(evolve(service, authorize_uploads=evolve(service.authorize_uploads, signer=signer)))
     tune_interpreter()

@@ -14,7 +14,7 @@ from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests.benchmarks import workload
 from tests.benchmarks.report import Findings, at_least, at_most
-from tests.benchmarks.rivals import BotoSigner, Floor, MinioSigner, boto_client
+from tests.benchmarks.rivals import BotoSigner, Floor, MinioSigner, boto_client, s3_signing
 from tests.benchmarks.rounds import Rounds, Scale, in_turns, seconds_each
 
 _SECONDS = int(workload.LIFETIME.total_seconds())
@@ -40,7 +40,7 @@ class Batch:
 
 def make_batch(files: int) -> Batch:
     service = wire(Settings.from_environment(workload.disk_settings(Path("unused"))))
-    signing, now = service.store.signing, datetime.now(UTC)
+    signing, now = s3_signing(service), datetime.now(UTC)
     declared = workload.declarations(files)
     uploads = plan_uploads(workload.PRINCIPAL, workload.metadata(), declared, service.settings.batch)
     forms = [signed.request for signed in signing.sign_uploads(uploads, _TERMS, now)]

@@ -18,6 +18,7 @@ from adapters.stores.flavours import FLAVOURS
 from adapters.stores.sigv4 import Credentials
 from adapters.tokens.jwt import VerificationKey
 from adapters.tokens.key_sources import DocumentKind, KeyServer
+from application.ports import Store
 from domain.errors import Misconfigured
 from domain.uploads import UploadMethod
 from entrypoints.settings import S3Settings, ServedSettings, Settings
@@ -578,8 +579,10 @@ class TestArbitraryEnvironments:
         environment = changed(base, changes)
         result = attempt(Settings.from_environment, environment)
         if isinstance(result, Settings):
-            assert result.store.public.url.isascii()
-            assert not result.store.public.url.endswith("/")
+            store = result.store
+            url = store.signer.url_prefixes("")[0] if isinstance(store, Store) else store.public.url
+            assert url.isascii()
+            assert not url.endswith("/")
         else:
             assert isinstance(result, Misconfigured)
             assert result.problems

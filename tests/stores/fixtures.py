@@ -6,6 +6,7 @@ import pytest
 
 from tests.stores.azure_server import RunningAzurite, start_azurite
 from tests.stores.ceph import start_ceph
+from tests.stores.gcs import RunningGcs, start_fake_gcs
 from tests.stores.servers import RunningStore, start_ministack, start_seaweedfs
 
 
@@ -20,6 +21,13 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     """MiniStack, with an empty bucket that all tests of the session share: use keys of your own."""
     with start_ministack(tmp_path_factory.mktemp("ministack")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGcs]:
+    """fake-gcs-server, with an empty bucket that all tests of the session share: use keys of your own."""
+    with start_fake_gcs(tmp_path_factory.mktemp("fake-gcs")) as store:
         yield store
 
 

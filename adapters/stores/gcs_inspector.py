@@ -1,0 +1,160 @@
+"""Looking into a Cloud Storage bucket: metadata of few objects one by one, listings for many.
+
+A listing ("Objects: list" in the JSON API reference) tells of up to 1,000 objects, in the order of their names' UTF-8,
+and from any name to any other: what is wanted is sorted, and the range from the first to the last is listed. One page
+settles every wanted key up to its last name, the missing ones too. What is left is listed in several ranges at once.
+Listings and metadata are strongly consistent, and hold the same length and MD5 ("Cloud Storage consistency").
+
+The MD5 of a composite object isn't known ("Composite objects"), and a SHA-256 never is.
+"""
+
+import asyncio
+import os.path
+from bisect import bisect_right
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from attrs import define, frozen
+
+from adapters.stores.gcs_api import CONCURRENCY, BucketApi, unavailable
+from application.ports import Inspection, Preparation
+from domain.errors import Unavailable
+from domain.files import Md5
+from domain.inspection import FoundObject
+from domain.keys import ObjectKey
+from domain.uploads import Upload
+
+PAGE_SIZE = 1_000
+"""How many objects one page of a listing holds at most."""
+
+LISTING_PAYS = 16
+"""How many wanted keys one page must settle to be cheaper than asking for each."""
+
+_FORBIDDEN, _MISSING = 403, 404
+_METADATA = "name,size,md5Hash"
+
+Found = dict[ObjectKey, FoundObject | None]
+
+
+@define
+class GcsInspector:
+    """An `ObjectInspector` of the bucket that `api` asks about."""
+
+    api: BucketApi
+
+    def prepare(self, folder: str, files: int, now: datetime) -> None:
+        """Do nothing: signing takes longer than a listing, and they go on side by side."""
+
+    async def inspect(
+        self,
+        uploads: Sequence[Upload],
+        now: datetime,  # noqa: ARG002 - the port's, as what follows
+        patience: timedelta,
+        prepared: Preparation | None = None,  # noqa: ARG002
+    ) -> Inspection:
+        """Look at the keys of `uploads`, as the port says."""
+        found: Found = {}
+        failure = None
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await _Look(self.api, found).at({upload.key for upload in uploads})
+        except Unavailable as error:
+            failure = error
+        except TimeoutError:
+            failure = unavailable("it took too long")
+        return Inspection(found, failure)
+
+
+@frozen
+class _Look:
+    """One inspection; what is learnt goes into `found` at once, so that it outlives a failure."""
+
+    api: BucketApi
+    found: Found
+
+    async def at(self, wanted: Iterable[ObjectKey]) -> None:
+        keys = sorted(wanted)
+        if len(keys) > LISTING_PAYS:
+            await self._list(keys)
+        waiting = iter([key for key in keys if key not in self.found])
+        await _all(self._get_next(waiting) for _ in range(min(CONCURRENCY, len(keys))))
+
+    async def _list(self, keys: Sequence[ObjectKey]) -> None:
+        """List the range of `keys`, which are sorted, for as long as each page settles enough of them."""
+        page = await self._page(keys)
+        if page is None:
+            return
+        settled = len(keys) if page.last is None else bisect_right(keys, page.last)
+        self.found.update((key, page.object_at(key)) for key in keys[:settled])
+        left = keys[settled:]
+        if settled >= LISTING_PAYS and len(left) > LISTING_PAYS:
+            await _all(self._list(left[start : start + PAGE_SIZE]) for start in range(0, len(left), PAGE_SIZE))
+
+    async def _page(self, keys: Sequence[ObjectKey]) -> "_Page | None":
+        first, last = keys[0], keys[-1]
+        shared = os.path.commonprefix([first, last])  # noqa: RUF071 - of characters; the slash comes next
+        answer = await self.api.list_objects(
+            {
+                "prefix": shared[: shared.rfind("/") + 1],
+                "startOffset": first,
+                "endOffset": f"{last}!",  # not among them itself, and behind the last key with hardly anything between
+                "maxResults": str(PAGE_SIZE),
+                "fields": f"items({_METADATA}),nextPageToken",
+            }
+        )
+        if answer.status == _FORBIDDEN:
+            return None  # we may not list; perhaps we may still ask for single objects
+        return _Page.of(answer.document())
+
+    async def _get_next(self, waiting: Iterator[ObjectKey]) -> None:
+        for key in waiting:
+            answer = await self.api.get_object(key, _METADATA)
+            if answer.status == _MISSING:
+                self.found[key] = None
+            elif answer.status != _FORBIDDEN:  # the store won't tell, which is not a failure
+                self.found[key] = _object_of(answer.document())
+
+
+async def _all(work: Iterable[Coroutine[None, None, None]]) -> None:
+    """Do all of it at once; the first failure ends the rest."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+
+
+@frozen
+class _Page:
+    """One page of a listing: objects by name, and the last name up to which it is complete (None: to its end).
+
+    A range may hold many objects that nobody asks for, so an entry is read only when it is wanted.
+    """
+
+    entries: Mapping[str, Mapping[str, object]]
+    last: str | None
+
+    def object_at(self, key: ObjectKey) -> FoundObject | None:
+        entry = self.entries.get(key)
+        return None if entry is None else _object_of(entry)
+
+    @classmethod
+    def of(cls, document: Mapping[str, object]) -> "_Page":
+        items = document.get("items", [])
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise unavailable("its listing can't be read")
+        names = [item.get("name") for item in items]
+        if not all(isinstance(name, str) for name in names) or names != sorted(names):
+            raise unavailable("its listing has entries without a name, or out of order")
+        # A page without objects that isn't the last is complete up to nowhere.
+        last = (names[-1] if names else "") if document.get("nextPageToken") else None
+        return cls(dict(zip(names, items, strict=True)), last)
+
+
+def _object_of(metadata: Mapping[str, object]) -> FoundObject:
+    """Read what the API says of an object ("Objects", size and md5Hash)."""
+    size, md5 = metadata.get("size"), metadata.get("md5Hash")
+    if not isinstance(size, str) or not (size.isascii() and size.isdigit() and len(size) < 20):
+        raise unavailable("it didn't tell an object's length")
+    return FoundObject(int(size), Md5(md5) if isinstance(md5, str) and Md5.fault(md5) is None else None)
