@@ -35,7 +35,7 @@ MAX_PRESIGNED_SECONDS = 604_800
 """A signing key lives for seven days, and so does what it signed."""
 
 _BLANKS = re.compile(r"[ \t]+")
-_NEEDS_NO_ENCODING = re.compile(r"[A-Za-z0-9._~/-]*")
+_PLAIN_PATH_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
 _SIGNERS_FIELDS = frozenset(
     {"bucket", "file", "key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"}
     | {"x-amz-signature", "content-md5", "x-amz-checksum-sha256"}
@@ -108,7 +108,7 @@ def uri_encode(text: str) -> str:
 
 def uri_encode_path(path: str) -> str:
     """Percent-encode all but the unreserved characters and the slashes."""
-    return path if _NEEDS_NO_ENCODING.fullmatch(path) else quote(path, safe="/")
+    return quote(path, safe="/") if path.encode().translate(None, _PLAIN_PATH_BYTES) else path
 
 
 def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
