@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import chain
 
 from attrs import evolve, frozen
 
@@ -13,8 +13,8 @@ from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey
 from domain.uploads import SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
 
-FILES_PER_TURN = 100
-"""How many files are decided or signed before others have their turn: about a millisecond."""
+_DECIDED_PER_TURN = 200
+"""How many files are decided before others have their turn: about a millisecond."""
 _SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
@@ -77,7 +77,7 @@ class AuthorizeUploads:
         try:
             uploads, signed = await self._decide(batch, request.wishes, now)
             answer = self.inspector.inspect(uploads, now, self.patience, prepared)
-            if len(uploads) > FILES_PER_TURN:
+            if len(uploads) > _DECIDED_PER_TURN:
                 inspection, ahead = await self._sign_while(answer, signed)
             else:
                 inspection, ahead = await answer, ()
@@ -105,9 +105,12 @@ class AuthorizeUploads:
         looking = self.turns.start(answer)
         try:
             ahead: list[SignedUpload] = []
-            for _ in range(0, _SIGNED_AHEAD, FILES_PER_TURN):
+            while len(ahead) < _SIGNED_AHEAD and not looking.done():
                 await self.turns.pause()
-                ahead += islice(signed, FILES_PER_TURN)
+                some = self.turns.take(signed)
+                if not some:
+                    break
+                ahead += some
             return await looking, ahead
         finally:
             looking.cancel()
@@ -116,8 +119,8 @@ class AuthorizeUploads:
 async def decide_uploads(batch: Batch, turns: Turns) -> Sequence[Upload]:
     """Decide all uploads of a batch, pausing now and then. Raises what `Decision.uploads` raises."""
     decision = Decision(batch)
-    if len(batch.filedata) > FILES_PER_TURN:
+    if len(batch.filedata) > _DECIDED_PER_TURN:
         await turns.pause()  # whoever read so many declarations has had a turn
-    while decision.go_on(FILES_PER_TURN):
+    while decision.go_on(_DECIDED_PER_TURN):
         await turns.pause()
     return decision.uploads()

@@ -7,7 +7,17 @@ Signing is plain CPU work, so it is synchronous and never touches a network. Wha
 anything but the errors that its docstring names; adapters translate what their libraries raise.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -27,6 +37,9 @@ _T_co = TypeVar("_T_co", covariant=True)
 class Running(Awaitable[_T_co], Protocol[_T_co]):
     """Something that was started; awaiting it gives what it gives, or raises what it raises."""
 
+    def done(self) -> bool:
+        """Tell whether it has ended."""
+
     def cancel(self) -> object:
         """End it, unless it has ended."""
 
@@ -36,6 +49,9 @@ class Turns(Protocol):
 
     async def pause(self) -> None:
         """Let all others that are waiting go first."""
+
+    def take(self, items: Iterator[_T]) -> list[_T]:
+        """Make as many items as there is time for in one turn, at least one; none when there are no more."""
 
     def start(self, work: Coroutine[None, None, _T]) -> Running[_T]:
         """Begin to do `work` whenever we pause or wait ourselves."""

@@ -2,14 +2,17 @@
 
 import asyncio
 import gc
+import time
 from asyncio import Lock, Task
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from attrs import field, frozen
 
 _T = TypeVar("_T")
 
+_TURN_SECONDS = 0.001
 _YOUNG_OBJECTS = 200_000
 """More than the largest batch has alive at once, so that it never waits for the collector."""
 _LARGEST_KEPT_BLOCK = 31 << 20
@@ -20,15 +23,27 @@ _LARGEST_KEPT_BLOCK = 31 << 20
 class FairTurns:
     """The `Turns` of an event loop. Of all requests that pause, one goes on at a time, in the order in which they ask.
 
-    So however many large requests there are, a small one waits for a single step of one of them.
+    So however many large requests there are, a small one waits for a single step of one of them. `clock` counts seconds.
     """
 
+    _clock: Callable[[], float] = time.perf_counter
     _one_by_one: Lock = field(factory=Lock, init=False, repr=False)
 
     async def pause(self) -> None:
         """Let everything run that can, and then those that paused before us."""
         async with self._one_by_one:
             await asyncio.sleep(0)
+
+    def take(self, items: Iterator[_T]) -> list[_T]:
+        """Make items for about a millisecond: one, two more, then four, so that slow ones take little longer."""
+        made: list[_T] = []
+        ends, size = self._clock() + _TURN_SECONDS, 1
+        while some := list(islice(items, size)):
+            made += some
+            if self._clock() > ends:
+                break
+            size *= 2
+        return made
 
     def start(self, work: Coroutine[None, None, _T]) -> Task[_T]:
         """Begin to do `work` whenever nothing else runs."""

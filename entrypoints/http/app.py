@@ -106,7 +106,7 @@ class _Api:
         body = await self._body(request)
         with self._places:
             uploads = await self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
-            files = await self._taking_turns(wire.render_authorized(uploads))
+            files = await self._taking_turns(wire.render_authorized(uploads, self._service.turns))
         return JsonInPieces(wire.frame_authorized(files), _NOT_CACHED)
 
     async def verify(self, request: Request) -> Response:
@@ -115,7 +115,7 @@ class _Api:
         body = await self._body(request)
         with self._places:
             verdicts = await self._service.verify_uploads(principal, wire.parse_upload_request(body), now)
-            files = await self._taking_turns(wire.render_verdicts(verdicts))
+            files = await self._taking_turns(wire.render_verdicts(verdicts, self._service.turns))
         return JsonInPieces(wire.frame_verdicts(files), _NOT_CACHED)
 
     async def _taking_turns(self, pieces: Iterator[bytes]) -> Sequence[bytes]:

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import islice
 from urllib.parse import unquote
 
 import orjson
 from starlette.requests import Request
 from starlette.types import Receive
 
-from application.authorize_uploads import FILES_PER_TURN, AuthorizedUploads, UploadRequest
+from application.authorize_uploads import AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
+from application.ports import Turns
 from application.presign_download import DownloadRequest
 from application.verify_uploads import Verdict
 from domain import strict_json
@@ -193,10 +193,13 @@ def iso_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def render_authorized(uploads: AuthorizedUploads) -> Iterator[bytes]:
-    """Write the files of an /authorize answer, by declared path, in pieces that `frame_authorized` puts together."""
+def render_authorized(uploads: AuthorizedUploads, turns: Turns) -> Iterator[bytes]:
+    """Write the files of an /authorize answer, by declared path, in pieces that `frame_authorized` puts together.
+
+    A piece is what can be made in one turn.
+    """
     exists = uploads.exists
-    return _members((one.upload.file.path, _signed_upload(one, exists(one.upload))) for one in uploads.signed)
+    return _members(((one.upload.file.path, _signed_upload(one, exists(one.upload))) for one in uploads.signed), turns)
 
 
 def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
@@ -207,9 +210,9 @@ def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
     return b'{"fileData":{', *files, b'},"filedata":{', *files, b"}}"
 
 
-def render_verdicts(verdicts: Iterable[tuple[RelativePath, Verdict]]) -> Iterator[bytes]:
-    """Write the files of a /verify answer, by declared path, in pieces that `frame_verdicts` puts together."""
-    return _members((path, _verdict(verdict)) for path, verdict in verdicts)
+def render_verdicts(verdicts: Iterable[tuple[RelativePath, Verdict]], turns: Turns) -> Iterator[bytes]:
+    """Write the files of a /verify answer likewise, for `frame_verdicts`."""
+    return _members(((path, _verdict(verdict)) for path, verdict in verdicts), turns)
 
 
 def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
@@ -217,11 +220,11 @@ def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
     return b'{"files":{', *files, b"}}"
 
 
-def _members(files: Iterator[tuple[RelativePath, object]]) -> Iterator[bytes]:
-    """Write the members of a JSON object, so many at a time that others need not wait for long."""
+def _members(files: Iterator[tuple[RelativePath, object]], turns: Turns) -> Iterator[bytes]:
+    """Write the members of a JSON object."""
     comma = b""
-    while members := {str(path): value for path, value in islice(files, FILES_PER_TURN)}:
-        yield comma + orjson.dumps(members)[1:-1]
+    while some := turns.take(files):
+        yield comma + orjson.dumps({str(path): value for path, value in some})[1:-1]
         comma = b","
 
 

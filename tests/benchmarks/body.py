@@ -84,4 +84,4 @@ def _seconds_per_file(
 
 async def _answer(service: Service, body: bytes) -> JsonInPieces:
     uploads = await service.authorize_uploads(workload.PRINCIPAL, parse_upload_request(body), datetime.now(UTC))
-    return JsonInPieces(frame_authorized(list(render_authorized(uploads))), {})
+    return JsonInPieces(frame_authorized(list(render_authorized(uploads, service.turns))), {})

@@ -4,6 +4,7 @@ import asyncio
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -95,3 +96,25 @@ print(faults_of_a_large_answer())
 def test_the_memory_of_a_large_answer_is_there_for_the_next() -> None:
     done = subprocess.run([sys.executable, "-c", TUNED], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100
+
+
+@pytest.mark.parametrize(("seconds_each", "made"), [(1.0, 1), (0.0007, 3), (0.0001, 15), (0.00001, 127)])
+def test_a_turn_makes_few_items_that_are_slow_and_many_that_are_not(seconds_each: float, made: int) -> None:
+    now = 0.0
+
+    def items() -> Iterator[int]:
+        nonlocal now
+        for number in range(1_000):
+            now += seconds_each
+            yield number
+
+    assert FairTurns(lambda: now).take(items()) == list(range(made))
+
+
+def test_turns_give_every_item_once_and_then_none() -> None:
+    turns, items, taken = FairTurns(), iter(range(10_000)), list[int]()
+
+    while some := turns.take(items):
+        taken += some
+
+    assert taken == list(range(10_000))
