@@ -23,7 +23,8 @@ _LARGEST_KEPT_BLOCK = 31 << 20
 class FairTurns:
     """The `Turns` of an event loop. Of all requests that pause, one goes on at a time, in the order in which they ask.
 
-    So however many large requests there are, a small one waits for a single step of one of them. `clock` counts seconds.
+    So however many large requests there are, a small one waits for a single step of one of them. `clock` counts
+    seconds.
     """
 
     _clock: Callable[[], float] = time.perf_counter
