@@ -12,6 +12,7 @@ from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey
 from domain.uploads import SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
+from domain.values import frozen_by_type
 
 _DECIDED_PER_TURN = 200
 """How many files are decided before others have their turn: about a millisecond."""
@@ -21,7 +22,7 @@ _SIGNED_AHEAD = 2_000
 _NOT_TOLD = FoundObject(-1)
 
 
-@frozen
+@frozen_by_type
 class UploadRequest:
     """What a client asks: files by relative path, as declared, of one dataset; and how it can send them."""
 
@@ -30,7 +31,7 @@ class UploadRequest:
     wishes: UploadWishes
 
 
-@frozen
+@frozen_by_type
 class AuthorizedUploads:
     """The signed requests, in the order of the declarations, and which of the files are there already.
 

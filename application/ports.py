@@ -29,6 +29,7 @@ from domain.identity import Principal
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
+from domain.values import frozen_by_type
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -132,7 +133,7 @@ class DownloadSigner(Protocol):
         """
 
 
-@frozen
+@frozen_by_type
 class Inspection:
     """What a store said of some keys: None where it has no object. Keys that it did not tell about are left out.
 

@@ -12,6 +12,7 @@ from domain.identity import Principal
 from domain.keys import Dataset, ObjectKey, Owner
 from domain.patterns import BatchPattern, KeyPattern
 from domain.uploads import Access, Upload
+from domain.values import frozen_by_type
 
 _ACCESS_BY_FINDABILITY = {
     None: Access.PUBLIC,
@@ -30,7 +31,7 @@ class BatchRules:
     max_files: int = 10_000
 
 
-@frozen
+@frozen_by_type
 class DatasetMetadata:
     """What a request says of all its files: whose they are, of which dataset, and who may read them."""
 
@@ -48,10 +49,10 @@ class DatasetMetadata:
 
 
 def _parse_dataset(metadata: Mapping[str, object]) -> Dataset | None:
-    given = [Dataset(value) for value in (metadata.get("name"), metadata.get("dataset")) if value is not None]
-    if len(set(given)) > 1:
+    name, dataset = (None if value is None else Dataset(value) for value in map(metadata.get, ("name", "dataset")))
+    if name is not None and dataset is not None and name != dataset:
         raise InvalidInput(ErrorCode.INVALID_DATASET, "name and dataset are both given, and differ", field="name")
-    return given[0] if given else None
+    return dataset if name is None else name
 
 
 def _parse_access(metadata: Mapping[str, object]) -> Access:
@@ -63,7 +64,7 @@ def _parse_access(metadata: Mapping[str, object]) -> Access:
     )
 
 
-@frozen
+@frozen_by_type
 class Batch:
     """A request whose principal may upload to the dataset that it names; its files are still to be decided."""
 

@@ -2,9 +2,8 @@
 
 from enum import StrEnum
 
-from attrs import frozen
-
 from domain.files import DeclaredFile, Md5, Sha256
+from domain.values import frozen_by_type
 
 
 class Status(StrEnum):
@@ -17,7 +16,7 @@ class Status(StrEnum):
     """There is an object of that length, but the store can't tell a digest that was declared."""
 
 
-@frozen
+@frozen_by_type
 class FoundObject:
     """What a store says of an object. A digest that it doesn't know, or that is not one of the whole bytes, is None."""
 

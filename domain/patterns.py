@@ -12,6 +12,7 @@ from domain.errors import ErrorCode, InvalidInput, Misconfigured
 from domain.files import DeclaredFile, Md5, Sha256
 from domain.keys import Dataset, ObjectKey, Owner
 from domain.uploads import Guarantee
+from domain.values import frozen_by_type
 
 DEFAULT_PATTERN = "{owner}/{name}/{path}"
 
@@ -65,7 +66,7 @@ _DIGEST = re.compile(r"\{(?:md5|md5_hex|sha256_hex)\}")
 _SPANS_SEGMENTS = re.compile(r"\{(?:path|dirname)\}")
 
 
-@frozen
+@frozen_by_type
 class BatchPattern:
     """A key pattern whose owner and dataset are already filled in."""
 
@@ -160,14 +161,17 @@ class KeyPattern:
                 "metadata.name is required, because keys are made of it",
                 field="metadata.name",
             )
-        shared = {"owner": owner, "name": dataset, "dataset": dataset, "": ""}
-        texts, fields = [""], []
-        for literal, name in self.tokens:
-            texts[-1] += f"{literal}{shared.get(name, '')}"
-            if name in _FILE_FIELDS:
-                fields.append(_FILE_FIELDS[name])
-                texts.append("")
-        return BatchPattern(texts[0], tuple(zip(fields, texts[1:], strict=True)))
+        shared = {"owner": owner, "name": dataset or "", "dataset": dataset or "", "": ""}
+        text, rest = "", list[tuple[Callable[[DeclaredFile], str], str]]()
+        # From the end, so that each field of the file meets the text behind it.
+        for literal, name in reversed(self.tokens):
+            value_of = _FILE_FIELDS.get(name)
+            if value_of is None:
+                text = literal + shared[name] + text
+            else:
+                rest.insert(0, (value_of, text))
+                text = literal
+        return BatchPattern(text, tuple(rest))
 
     def prefix_of(self, owner: Owner) -> str:
         """Give the start that all keys of `owner` share, with no trailing slash; empty for content-addressed keys."""

@@ -102,7 +102,7 @@ class SignedDownload:
     expires_at: datetime
 
 
-@frozen
+@frozen_by_type
 class UploadTerms:
     """How all uploads of a batch are to be signed. With `overwrite` False an object that exists stays as it is."""
 
@@ -111,7 +111,7 @@ class UploadTerms:
     overwrite: bool = True
 
 
-@frozen
+@frozen_by_type
 class UploadWishes:
     """What a client says of the way in: the methods that it can send, and what the store must enforce."""
 

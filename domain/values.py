@@ -7,8 +7,8 @@ from attrs import define
 from domain.errors import ErrorCode, InvalidInput
 
 if TYPE_CHECKING:
-    # For the records that each file of a batch has several of. To the type checker they are frozen, and it sees all of
-    # our code; to make one takes a third of the time that attrs needs where every assignment is watched.
+    # For the records that each request, or even each of its files, has several of. To the type checker they are frozen,
+    # and it sees all of our code; to make one takes a third of the time that attrs needs to watch every assignment.
     from attrs import frozen as frozen_by_type
 else:
     frozen_by_type = define(unsafe_hash=True)
