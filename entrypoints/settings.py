@@ -241,7 +241,10 @@ def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | N
     if name not in tuple(Backend):
         factory = reader.parsed("STORAGE_BACKEND", load_factory, name)
         reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
-        return None if factory is None else factory(reader)
+        if factory is None:
+            _pass_over_storage_settings(reader)
+            return None
+        return factory(reader)
     backend = Backend(name)
     bucket = reader.required("STORAGE_BUCKET_NAME", "the bucket that files go to")
     if bucket and not _BUCKET_NAME.fullmatch(bucket):
@@ -251,6 +254,13 @@ def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | N
     if backend is Backend.S3:
         return _s3_store(reader, bucket, credentials)
     return _served_store(reader, bucket, credentials, backend, public_url)
+
+
+def _pass_over_storage_settings(reader: EnvironmentReader) -> None:
+    """Let all be as if it had been asked for: which of them its store would ask for, only that store could tell."""
+    for name in reader.environ:
+        if name.startswith("STORAGE_"):
+            reader.text(name, secret=True)
 
 
 def _credentials(reader: EnvironmentReader, *, optional: bool) -> Credentials | None:

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.stores.fixtures"]
+pytest_plugins = ["tests.stores.fixtures", "tests.stores.seen"]
 
 # A slow machine must not fail a test: no deadlines. `HYPOTHESIS_PROFILE=thorough` looks fifty times as hard.
 settings.register_profile(

@@ -39,9 +39,14 @@ ALLOWED = [
     ),
     (
         "adapters.stores.disk",
-        "import os\nfrom application import ports\nfrom adapters.stores import sigv4\nfrom . import memory",
+        "import os\nfrom application import ports\nfrom adapters.stores import sigv4\nfrom . import disk_tree",
     ),
     ("adapters.stores.s3", "import boto3, botocore.session\nif status == 404: pass"),
+    (
+        "adapters.stores.azure",
+        "from adapters.stores.azure_sas import AccountKey\nfrom . import addresses",
+    ),
+    ("adapters.stores.gcs_v4", "from adapters.stores.sigv4 import uri_encode\nimport adapters.stores.gcs_account"),
     ("adapters.stores.contract", "import pytest, urllib3\nassert answer.status in (200, 204)"),
     (
         "entrypoints.wiring",
@@ -87,6 +92,28 @@ REFUSED = [
     ("adapters.stores.s3", "import adapters", "adapters"),
     ("adapters.clocks.system", "from domain.keys import ObjectKey", "domain.keys.ObjectKey"),
     ("adapters.__init__", "from adapters.stores import s3", "adapters.stores.s3"),
+    # Families of stores
+    *(
+        (f"adapters.stores.{module}", f"from adapters.stores.{other} import x", f"adapters.stores.{other}")
+        for module, other in (
+            ("azure", "gcs"),
+            ("azure_signing", "signing"),
+            ("gcs", "azure_signing"),
+            ("gcs_inspector", "s3_inspector"),
+            ("gcs_v4", "flavours"),
+            ("s3", "azure"),
+            ("disk", "s3"),
+            ("memory", "gcs_api"),
+            ("sigv4", "s3"),
+            ("addresses", "disk"),
+            ("discovery", "azure"),
+            ("contract", "flavours"),
+            ("a_new_one", "s3"),
+        )
+    ),
+    ("adapters.stores.azure", "from adapters.stores import gcs", "adapters.stores.gcs"),
+    ("adapters.stores.azure", "from . import signing", "adapters.stores.signing"),
+    ("adapters.stores.azure", "import adapters.stores", "adapters.stores"),
     # However it is written
     ("adapters.stores.s3", "from ..tokens import jwt", "adapters.tokens.jwt"),
     (

@@ -21,9 +21,15 @@ from adapters.stores.addresses import BucketAddress, is_ip_address
 from adapters.stores.azure_inspector import AzureInspector
 from adapters.stores.azure_keys import UserDelegationKeys
 from adapters.stores.azure_sas import SERVICE_VERSION, USER_DELEGATION_VERSION, AccountKey, SigningKey
-from adapters.stores.azure_signing import AzureSigning
+from adapters.stores.azure_signing import CAPABILITIES, AzureSigning
 from application.ports import SettingsReader, Store
 from domain.errors import ErrorCode, Unavailable
+
+# What `discovery` looks for.
+__all__ = ["CAPABILITIES", "SEEN_ON", "make_store"]
+
+SEEN_ON = "Azurite"
+"""The server on which the contract suite sees `CAPABILITIES` kept."""
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,7 @@ from adapters.stores.azure_sas import (
     blob_template,
     expiry,
 )
-from adapters.stores.flavours import MAX_REQUEST_BYTES
-from adapters.stores.signing import attachment
+from adapters.stores.content_disposition import attachment
 from adapters.stores.sigv4 import uri_encode_path
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import ObjectKey
@@ -38,13 +37,13 @@ from domain.uploads import (
     UploadTerms,
 )
 
-MAX_BLOB_BYTES = min(MAX_REQUEST_BYTES, 5_000 * 1024**2)
+MAX_BLOB_BYTES = 5_000 * 1024**2
 """The longest blob of one Put Blob ("Scalability and performance targets for Blob storage")."""
 
 MAX_LIFETIME = timedelta(days=7)
 """What a user delegation key can live for; an account key knows no limit, but neither should a URL live for ever."""
 
-_CAPABILITIES = Capabilities(
+CAPABILITIES = Capabilities(
     # Who may read is a property of the container, which no upload can change; so there is nothing to enforce.
     {UploadMethod.PUT: frozenset({Guarantee.KEY, Guarantee.EXPIRY, Guarantee.NO_OVERWRITE})},
     MAX_BLOB_BYTES,
@@ -69,7 +68,7 @@ class AzureSigning:
     @property
     def capabilities(self) -> Capabilities:
         """What a SAS enforces."""
-        return _CAPABILITIES
+        return CAPABILITIES
 
     def sign_uploads(self, uploads: Iterable[Upload], terms: UploadTerms, now: datetime) -> Iterable[SignedUpload]:
         """Sign a batch, as the port says."""

@@ -4,7 +4,8 @@ Subclass `StoreContract` in a test module, give it a `harness` fixture, and pyte
 way into the store. A client that holds no credentials carries out each signed request and must succeed; then each
 tampering with it must fail and leave nothing behind, where `Capabilities` says that the store enforces it: also if the
 client leaves out the header that tells on it. Where it says that the store doesn't, one of the tamperings is seen to
-succeed: so a wrong claim fails in either direction.
+succeed: so a wrong claim fails in either direction. What was seen is a property of the test's report (`record_property`
+of pytest), such as `PUT md5`: true where it was enforced.
 
 A store that is an `ObjectInspector` too is then asked what it holds, for few keys and for many.
 """
@@ -175,6 +176,12 @@ def cheats(request: PostForm | PutRequest, name: str, value: str) -> list[PostFo
 class StoreContract:
     """The suite. A subclass overrides `harness`; every test is one behaviour of the ports' contract."""
 
+    _record: Callable[[str, object], None]
+
+    @pytest.fixture(autouse=True)
+    def _recorded(self, record_property: Callable[[str, object], None]) -> None:
+        self._record = record_property
+
     @pytest.fixture
     def harness(self) -> Harness:
         """Give the configuration to test."""
@@ -297,6 +304,7 @@ class StoreContract:
             assert harness.read(upload.key) == CONTENT
         else:
             assert status < 300, f"no-overwrite is not claimed for {method}, yet the store refused with {status}"
+        self._saw(method, Guarantee.NO_OVERWRITE, enforced=status >= 300)
 
     def test_the_same_request_may_be_repeated(self, harness: Harness, method: UploadMethod) -> None:
         upload = make_upload()
@@ -460,11 +468,16 @@ class StoreContract:
         if guarantee not in harness.store.capabilities.methods[method]:
             statuses = [send(harness.http, request, content) for request in tampered]
             assert min(statuses) < 300, f"{guarantee} is not claimed for {method}, yet the store refused: {statuses}"
+            self._saw(method, guarantee, enforced=False)
             return
         for request in tampered:
             status = send(harness.http, request, content)
             assert 400 <= status < 500, f"{guarantee} is claimed for {method}, but the store answered {status}"
             assert harness.read(key) is None, f"{guarantee} is claimed for {method}, but an object was stored"
+        self._saw(method, guarantee, enforced=True)
+
+    def _saw(self, method: UploadMethod, guarantee: Guarantee, *, enforced: bool) -> None:
+        self._record(f"{method} {guarantee}", enforced)
 
 
 def _paths(uploads: Sequence[Upload]) -> list[str]:

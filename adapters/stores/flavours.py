@@ -6,10 +6,12 @@ store can be started here.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from attrs import frozen
 
-from domain.uploads import Guarantee, UploadMethod
+from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS
+from domain.uploads import Capabilities, Guarantee, UploadMethod
 
 GIB = 1024**3
 MAX_REQUEST_BYTES = 5 * GIB
@@ -24,6 +26,7 @@ class Flavour:
     `put_sha256` whether a PUT may have the latter as a header: a store that doesn't know a field refuses the request.
     `has_acl` says whether ACLs mean anything to it, and `ascii_policy` whether it understands a policy in which every
     character beyond ASCII is escaped, as AWS wants it ("Creating a POST Policy", character escaping).
+    `seen_on` is the server on which the contract suite sees all that is enforced; None: it is known from documentation.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Flavour:
     put_sha256: bool = True
     has_acl: bool = True
     ascii_policy: bool = True
+    seen_on: str | None = None
 
     @property
     def methods(self) -> Mapping[UploadMethod, frozenset[Guarantee]]:
@@ -41,13 +45,23 @@ class Flavour:
         by_put = {UploadMethod.PUT: self.put}
         return by_put if self.post is None else {UploadMethod.POST: self.post, **by_put}
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What such a store can do, where the bucket takes ACLs if the flavour has them."""
+        return Capabilities(self.methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
+
 
 _BASE = frozenset({Guarantee.KEY, Guarantee.LENGTH, Guarantee.TYPE, Guarantee.EXPIRY})
 _DIGESTS = frozenset({Guarantee.MD5, Guarantee.SHA256})
 _ACCESS = frozenset({Guarantee.ACCESS})
 _CREATE_ONLY = frozenset({Guarantee.NO_OVERWRITE})
 
-EMBEDDED = Flavour("embedded", _BASE | _DIGESTS | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY)
+EMBEDDED = Flavour(
+    "embedded",
+    _BASE | _DIGESTS | _ACCESS,
+    _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY,
+    seen_on="BitStore",
+)
 """The store that BitStore serves itself."""
 
 FLAVOURS: Mapping[str, Flavour] = {
@@ -60,11 +74,23 @@ FLAVOURS: Mapping[str, Flavour] = {
             _BASE | _DIGESTS | _CREATE_ONLY,
             form_md5=False,
             has_acl=False,
+            seen_on="SeaweedFS",
         ),
         # It takes an escaped surrogate pair (an emoji) for two characters, and the key for another one.
-        Flavour("ceph", _BASE | _ACCESS, _BASE | _ACCESS | {Guarantee.MD5} | _CREATE_ONLY, ascii_policy=False),
+        Flavour(
+            "ceph",
+            _BASE | _ACCESS,
+            _BASE | _ACCESS | {Guarantee.MD5} | _CREATE_ONLY,
+            ascii_policy=False,
+            seen_on="Ceph",
+        ),
         Flavour("minio", _BASE, _BASE | {Guarantee.MD5}, form_sha256=False, has_acl=False),
-        Flavour("ministack", _BASE | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY),
+        Flavour(
+            "ministack",
+            _BASE | _ACCESS,
+            _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY,
+            seen_on="MiniStack",
+        ),
         Flavour("r2", None, _BASE | {Guarantee.MD5} | _CREATE_ONLY, put_sha256=False, has_acl=False),
         Flavour("generic", _BASE, _BASE, form_md5=False, form_sha256=False, put_sha256=False),
     )

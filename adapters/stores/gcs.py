@@ -23,14 +23,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.content_disposition import attachment
 from adapters.stores.gcs_account import ServiceAccount
 from adapters.stores.gcs_api import BucketApi
 from adapters.stores.gcs_inspector import GcsInspector
 from adapters.stores.gcs_v4 import MAX_SIGNED_SECONDS, V4Signer
-from adapters.stores.signing import PRIVATE_ACL, PUBLIC_ACL, attachment
 from adapters.stores.sigv4 import Request, uri_encode_path
 from application.ports import SettingsReader, Store
 from domain.errors import Unavailable
@@ -53,9 +53,10 @@ MAX_REQUEST_BYTES = 5 * 1024**4
 """The longest object, in one request or not ("Quotas & limits")."""
 
 AUTO_ACL, NO_ACL = "auto", "none"
+PRIVATE_ACL, PUBLIC_ACL = "private", "public-read"
 CANNED_ACLS = (
-    "private",
-    "public-read",
+    PRIVATE_ACL,
+    PUBLIC_ACL,
     "authenticated-read",
     "bucket-owner-read",
     "bucket-owner-full-control",
@@ -64,10 +65,13 @@ CANNED_ACLS = (
 """The predefined ACLs that an object can have ("Access control lists (ACLs)", names of the XML API)."""
 
 _BOUND = frozenset({Guarantee.KEY, Guarantee.LENGTH, Guarantee.TYPE, Guarantee.EXPIRY, Guarantee.ACCESS})
-_ENFORCED: Mapping[UploadMethod, frozenset[Guarantee]] = {
-    UploadMethod.POST: _BOUND,
-    UploadMethod.PUT: _BOUND | {Guarantee.MD5, Guarantee.NO_OVERWRITE},
-}
+CAPABILITIES = Capabilities(
+    {UploadMethod.POST: _BOUND, UploadMethod.PUT: _BOUND | {Guarantee.MD5, Guarantee.NO_OVERWRITE}},
+    MAX_REQUEST_BYTES,
+    timedelta(seconds=MAX_SIGNED_SECONDS),
+)
+"""What Cloud Storage enforces where the bucket takes ACLs."""
+
 _RETRY_SECONDS = 30.0
 # "Bucket naming": dots part components of at most 63 characters each.
 _COMPONENT = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
@@ -95,8 +99,8 @@ class GcsSigning:
     def capabilities(self) -> Capabilities:
         """What Cloud Storage enforces; access only where an acl is signed."""
         unsigned = frozenset({Guarantee.ACCESS} if self.public_acl() is None else ())
-        methods = {method: enforced - unsigned for method, enforced in _ENFORCED.items()}
-        return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_SIGNED_SECONDS))
+        methods = {method: enforced - unsigned for method, enforced in CAPABILITIES.methods.items()}
+        return evolve(CAPABILITIES, methods=methods)
 
     def sign_uploads(self, uploads: Iterable[Upload], terms: UploadTerms, now: datetime) -> Iterable[SignedUpload]:
         """Sign a batch, as the port says: most of a millisecond for each upload, when it is asked for."""

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.stores.addresses import BucketAddress
-from adapters.stores.flavours import MAX_REQUEST_BYTES, Flavour
+from adapters.stores.content_disposition import attachment
+from adapters.stores.flavours import Flavour
 from adapters.stores.sigv4 import (
-    MAX_PRESIGNED_SECONDS,
     Credentials,
     PostTemplate,
     Request,
@@ -116,7 +115,7 @@ class S3Signing:
 
 def _capabilities(flavour: Flavour, *, unsigned: Guarantee | None = None) -> Capabilities:
     methods = {method: enforced - {unsigned} for method, enforced in flavour.methods.items()}
-    return Capabilities(methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
+    return evolve(flavour.capabilities, methods=methods)
 
 
 _MAX_TEMPLATES = 256
@@ -193,9 +192,3 @@ class _Puts(_Batch):
         if self._create_only:
             headers["If-None-Match"] = "*"
         return headers
-
-
-def attachment(filename: str) -> str:
-    """Write a Content-Disposition that saves under `filename` (RFC 6266, appendix D): for old readers in ASCII too."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_token(commands)
     _add_demo(commands)
+    _add_stores(commands)
     return parser
 
 
@@ -59,6 +60,12 @@ def _demo(options: argparse.Namespace) -> int:
     from entrypoints.cli.demo import demo  # noqa: PLC0415
 
     return demo(options.folder, options.port, once=options.once)
+
+
+def _stores(options: argparse.Namespace) -> int:
+    from entrypoints.cli.stores import print_stores  # noqa: PLC0415
+
+    return print_stores(options)
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -95,6 +102,18 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     demo.add_argument("--once", action="store_true", help="exit after the round trip: 0 only if every byte came back")
     demo.set_defaults(run=_demo)
+
+
+def _add_stores(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    stores = commands.add_parser(
+        "stores",
+        help="list the stores that can be chosen, and what each enforces",
+        description="List the stores that STORAGE_BACKEND can name here, and what each really enforces of an upload.",
+    )
+    form = stores.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print what they enforce as a table in Markdown")
+    form.add_argument("--json", action="store_true", help="print all of it in JSON")
+    stores.set_defaults(run=_stores)
 
 
 def _port(text: str) -> int:

@@ -13,7 +13,7 @@ from attrs import frozen
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from adapters.stores.signing import attachment
+from adapters.stores.content_disposition import attachment
 from adapters.stores.sigv4_verify import PresignedRequest
 from application.ports import ObjectInfo, ObjectReader, StorageError, StoredObject
 from domain.uploads import Access

@@ -221,7 +221,9 @@ class TestArguments:
     def test_wrong_ones_are_explained(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
         assert "usage: bitstore" in refused(capsys, *arguments)
 
-    @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["token", "--help"], ["demo", "--help"]])
+    @pytest.mark.parametrize(
+        "arguments", [["--help"], ["serve", "--help"], ["token", "--help"], ["demo", "--help"], ["stores", "--help"]]
+    )
     def test_help_is_given(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main(arguments)

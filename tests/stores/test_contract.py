@@ -1,4 +1,8 @@
-"""Every store, in every configuration, keeps the contract."""
+"""Every store, in every configuration, keeps the contract.
+
+`row` is the row of the capability matrix that a class looks at, and `server` what it looks at it on (see
+`tests.stores.seen`).
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -145,6 +149,8 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStore]:
 
 
 class TestMemory(StoreContract):
+    row, server = "memory", "BitStore"
+
     @pytest.fixture
     def harness(self, memory: LiveStore) -> Harness:
         return served_harness(memory)
@@ -157,24 +163,32 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStore]:
 
 
 class TestDisk(StoreContract):
+    row, server = "disk", "BitStore"
+
     @pytest.fixture
     def harness(self, disk: LiveStore) -> Harness:
         return served_harness(disk)
 
 
 class TestSeaweedFS(StoreContract):
+    row, server = "s3 (seaweedfs)", "SeaweedFS"
+
     @pytest.fixture
     def harness(self, seaweedfs: RunningStore) -> Harness:
         return s3_harness(seaweedfs)
 
 
 class TestMiniStack(StoreContract):
+    row, server = "s3 (ministack)", "MiniStack"
+
     @pytest.fixture
     def harness(self, ministack: RunningStore) -> Harness:
         return s3_harness(ministack)
 
 
 class TestAzurite(StoreContract):
+    row, server = "azure", "Azurite"
+
     @pytest.fixture
     def harness(self, azurite: RunningAzurite) -> Harness:
         return azure_harness(azurite, AccountKey.parse(azurite.account, azurite.key))
@@ -194,6 +208,8 @@ def user_delegation_key(azurite_tls: RunningAzurite) -> UserDelegationKey:
 
 
 class TestAzuriteWithAnIdentity(StoreContract):
+    row, server = "azure", "Azurite"
+
     @pytest.fixture
     def harness(self, azurite: RunningAzurite, user_delegation_key: UserDelegationKey) -> Harness:
         return azure_harness(azurite, user_delegation_key)
@@ -201,6 +217,8 @@ class TestAzuriteWithAnIdentity(StoreContract):
 
 @pytest.mark.debian
 class TestCeph(StoreContract):
+    row, server = "s3 (ceph)", "Ceph"
+
     @pytest.fixture
     def harness(self, ceph: RunningStore) -> Harness:
         return s3_harness(ceph)

@@ -2,7 +2,7 @@
 
 What Cloud Storage enforces is known from its documentation alone (see `adapters.stores.gcs`); that we sign what it asks
 for is shown against its SDK. So the suite runs with a store that claims nothing, and that a tampered request succeeds
-says something about the fake only.
+says something about the fake only: it is no row of the capability matrix that is seen here.
 """
 
 import asyncio

@@ -26,7 +26,7 @@ from adapters.stores.azure_sas import (
     container_query,
     expiry,
 )
-from adapters.stores.signing import attachment
+from adapters.stores.content_disposition import attachment
 from domain.errors import ErrorCode, Unavailable
 from tests import strategies as bits
 

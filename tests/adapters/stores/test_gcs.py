@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.content_disposition import attachment
 from adapters.stores.contract import LIFETIME, declare, make_upload, sign
-from adapters.stores.gcs import CANNED_ACLS, GcsBucket, GcsSigning, make_store
+from adapters.stores.gcs import CANNED_ACLS, PUBLIC_ACL, GcsBucket, GcsSigning, make_store
 from adapters.stores.gcs_account import ServiceAccount
-from adapters.stores.signing import PUBLIC_ACL, attachment
 from application.ports import Store
 from domain.keys import ObjectKey
 from domain.uploads import Access, Guarantee, PostForm, PutRequest, Upload, UploadMethod, UploadTerms

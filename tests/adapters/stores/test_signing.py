@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.stores.addresses import Addressing, BucketAddress
+from adapters.stores.content_disposition import attachment
 from adapters.stores.contract import LIFETIME, declare, make_upload, sign
 from adapters.stores.flavours import EMBEDDED, FLAVOURS, Flavour
-from adapters.stores.signing import PUBLIC_ACL, S3Signing, attachment
+from adapters.stores.signing import PUBLIC_ACL, S3Signing
 from adapters.stores.sigv4 import Credentials, Signer
 from domain.errors import ErrorCode, Unavailable
 from domain.files import FileName
