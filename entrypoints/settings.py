@@ -345,8 +345,8 @@ def _preferred_method(
     name = reader.choice("STORAGE_UPLOAD_METHOD", tuple(UploadMethod), None, unset="POST where the store has it")
     method = None if name is None else UploadMethod(name)
     if method is not None and store is not None and method not in _methods(store):
-        kind = f" of the flavour {store.flavour.name}" if isinstance(store, S3Settings) else ""
-        reader.fault(f"STORAGE_UPLOAD_METHOD: a store{kind} doesn't take {method}")
+        kind = f"flavour {store.flavour.name}" if isinstance(store, S3Settings) else f"backend {_backend_name(reader)}"
+        reader.fault(f"STORAGE_UPLOAD_METHOD: a store of the {kind} doesn't take {method}")
     return method
 
 

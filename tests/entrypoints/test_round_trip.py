@@ -89,6 +89,20 @@ def test_a_dataset_goes_there_and_back(client: StoreClient, findability: str) ->
 
 
 @on_every_store
+def test_a_second_push_of_many_files_would_send_no_more_than_the_rest(client: StoreClient) -> None:
+    """So many that a store is asked for a listing."""
+    contents = {f"data/part {number}+é.csv": b"%d\n" % number for number in range(40)}
+    body = dataset({path: declaration(content) for path, content in contents.items()}, accept=list(UploadMethod))
+    signed, there = client.sign(body), list(contents)[::2]
+    for path in there:
+        assert client.upload(signed[path], contents[path]) in DONE
+    assert {path: file["exists"] for path, file in client.sign(body).items()} == {
+        path: path in there for path in signed
+    }
+    assert client.statuses(body) == {path: "stored" if path in there else "missing" for path in signed}
+
+
+@on_every_store
 def test_a_client_that_says_nothing_of_methods_is_served(client: StoreClient) -> None:
     """Like the deployed ones, which send forms: wherever the store takes any."""
     body = dataset(DECLARED)

@@ -1,5 +1,7 @@
 """Settings: what the environment may say, what it comes to, and how everything wrong with it is said at once."""
 
+import base64
+import json
 import re
 import traceback
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from adapters.stores.addresses import Addressing
 from adapters.stores.flavours import FLAVOURS
+from adapters.stores.gcs import GcsSigning
 from adapters.stores.sigv4 import Credentials
 from adapters.tokens.jwt import VerificationKey
 from adapters.tokens.key_sources import DocumentKind, KeyServer
@@ -23,11 +26,17 @@ from domain.errors import Misconfigured
 from domain.uploads import UploadMethod
 from entrypoints.settings import S3Settings, ServedSettings, Settings
 from tests import strategies as bits
+from tests.adapters.stores.google import account, key_file
 from tests.domain.refusals import attempt
 from tests.tokens import ec_key, ed25519_key, private_key, private_pem, public_pem, rsa_key
 
 SECRET = "a-secret-that-nobody-may-see"
+ACCOUNT_KEY = base64.b64encode(SECRET.encode()).decode()
+SERVICE_ACCOUNT = json.dumps(key_file())
 PEM = public_pem(rsa_key())
+
+# What shows if one of them is told, whole or in part.
+SECRETS = (SECRET, ACCOUNT_KEY, PEM.splitlines()[1], key_file()["private_key"].splitlines()[1])
 
 Environment = Mapping[str, str]
 
@@ -54,6 +63,21 @@ FETCHED: Environment = {
 }
 MEMORY: Environment = {name: value for name, value in DISK.items() if name != "STORAGE_DISK_ROOT"} | {
     "STORAGE_BACKEND": "memory"
+}
+
+AZURE: Environment = {
+    "DATAHUB_PUBLIC_KEY": PEM,
+    "STORAGE_BACKEND": "azure",
+    "STORAGE_HOSTNAME": "datasets.blob.core.windows.net",
+    "STORAGE_BUCKET_NAME": "uploads",
+    "STORAGE_ACCESS_KEY_ID": "datasets",
+    "STORAGE_SECRET_ACCESS_KEY": ACCOUNT_KEY,
+}
+GCS: Environment = {
+    "DATAHUB_PUBLIC_KEY": PEM,
+    "STORAGE_BACKEND": "gcs",
+    "STORAGE_BUCKET_NAME": "datahub",
+    "STORAGE_GCS_CREDENTIALS": SERVICE_ACCOUNT,
 }
 
 
@@ -90,13 +114,18 @@ def served(base: Environment = DISK, /, **changes: str | None) -> ServedSettings
     return store
 
 
+def found(base: Environment, /, **changes: str | None) -> Store:
+    store = read(base, **changes).store
+    assert isinstance(store, Store)
+    return store
+
+
 def problems(base: Environment, changes: Mapping[str, str | None]) -> tuple[str, ...]:
     """Give what is wrong, and check that no secret is told."""
     with pytest.raises(Misconfigured) as refused:
         Settings.from_environment(changed(base, changes))
     told = "".join(traceback.format_exception(refused.value))
-    assert SECRET not in told
-    assert PEM.splitlines()[1] not in told
+    assert not [secret for secret in SECRETS if secret in told]
     return refused.value.problems
 
 
@@ -316,6 +345,74 @@ class TestServedStores:
         assert s3(PUBLIC_URL="https://data.example.com/bits").public.url == "https://s3.amazonaws.com/datahub"
 
 
+class TestAzure:
+    def test_an_account_and_its_key_are_enough(self) -> None:
+        store = found(AZURE)
+        assert list(store.signer.url_prefixes("")) == ["https://datasets.blob.core.windows.net/uploads"]
+        assert list(store.signer.capabilities.methods) == [UploadMethod.PUT]
+
+    def test_an_emulator_has_the_account_in_its_path(self) -> None:
+        store = found(AZURE, STORAGE_HOSTNAME="http://127.0.0.1:10000/datasets")
+        assert list(store.signer.url_prefixes("alice")) == ["http://127.0.0.1:10000/datasets/uploads/alice"]
+
+    def test_without_a_key_an_identity_signs(self) -> None:
+        unset = {"STORAGE_ACCESS_KEY_ID": None, "STORAGE_SECRET_ACCESS_KEY": None}
+        assert len(found(AZURE, **unset).startables) == len(found(AZURE).startables) + 1
+        shown = read(AZURE, **unset).effective
+        assert {shown[name] for name in unset} == {"the identity that azure-identity finds (default)"}
+
+    def test_what_is_shown_has_the_defaults(self) -> None:
+        effective = read(AZURE).effective
+        assert effective["STORAGE_PUBLIC_URL"] == "as STORAGE_HOSTNAME (default)"
+        assert effective["STORAGE_ACCESS_KEY_ID"] == "datasets"
+        assert effective["STORAGE_UPLOAD_METHOD"] == "POST where the store has it (default)"
+        assert {"STORAGE_REGION", "STORAGE_ACL", "STORAGE_FLAVOUR", "STORAGE_ADDRESSING"}.isdisjoint(effective)
+
+    def test_all_that_is_missing_is_told_at_once(self) -> None:
+        told = problems({"STORAGE_BACKEND": "azure", "STORAGE_ACCESS_KEY_ID": "datasets"}, {})
+        assert [problem.split(" ")[0] for problem in told] == [
+            "DATAHUB_PUBLIC_KEY",
+            "STORAGE_BUCKET_NAME",
+            "STORAGE_HOSTNAME",
+            "STORAGE_ACCESS_KEY_ID",
+        ]
+
+
+class TestGoogleCloudStorage:
+    def test_a_bucket_and_a_service_account_are_enough(self) -> None:
+        store = found(GCS)
+        assert list(store.signer.url_prefixes("")) == [
+            "https://storage.googleapis.com/datahub",
+            "https://datahub.storage.googleapis.com",
+        ]
+        assert set(store.signer.capabilities.methods) == set(UploadMethod)
+
+    def test_googles_own_variable_will_do(self, tmp_path: Path) -> None:
+        path = tmp_path / "key.json"
+        path.write_text(SERVICE_ACCOUNT)
+        changes = {"STORAGE_GCS_CREDENTIALS": None, "GOOGLE_APPLICATION_CREDENTIALS": str(path)}
+        signer = found(GCS, **changes).signer
+        assert isinstance(signer, GcsSigning)
+        assert signer.account == account()
+        assert read(GCS, **changes).effective["STORAGE_GCS_CREDENTIALS"] == "not set (default)"
+
+    def test_what_is_shown_has_the_defaults(self) -> None:
+        effective = read(GCS).effective
+        assert effective["STORAGE_HOSTNAME"] == "https://storage.googleapis.com (default)"
+        assert effective["STORAGE_PUBLIC_URL"] == "as STORAGE_HOSTNAME (default)"
+        assert effective["STORAGE_ACL"] == "auto (default)"
+        assert effective["STORAGE_GCS_CREDENTIALS"] == "********"
+        assert {"STORAGE_REGION", "STORAGE_ACCESS_KEY_ID", "STORAGE_FLAVOUR"}.isdisjoint(effective)
+
+    def test_all_that_is_missing_is_told_at_once(self) -> None:
+        told = problems({"STORAGE_BACKEND": "gcs"}, {})
+        assert [problem.split(" ")[0] for problem in told] == [
+            "DATAHUB_PUBLIC_KEY",
+            "STORAGE_BUCKET_NAME",
+            "STORAGE_GCS_CREDENTIALS",
+        ]
+
+
 INJECTED_BY_KUBERNETES = {
     "STORAGE_PORT": "tcp://10.0.0.1:9000",
     "STORAGE_PORT_9000_TCP": "tcp://10.0.0.1:9000",
@@ -464,11 +561,66 @@ REFUSALS: list[tuple[Environment, Mapping[str, str | None], str]] = [
         for name in ("STORAGE_HOSTNAME", "STORAGE_PUBLIC_URL", "STORAGE_FLAVOUR", "STORAGE_ADDRESSING")
     ),
     (MEMORY, {"STORAGE_DISK_ROOT": "/srv"}, "^STORAGE_DISK_ROOT means nothing to the backend memory"),
+    *(
+        (base, {name: "x"}, f"^{name} means nothing to the backend {base['STORAGE_BACKEND']}$")
+        for base, own in (
+            (AZURE, {"STORAGE_ACL", "STORAGE_GCS_CREDENTIALS"}),
+            (GCS, {"STORAGE_ACCESS_KEY_ID", "STORAGE_SECRET_ACCESS_KEY"}),
+        )
+        for name in sorted(own | {"STORAGE_REGION", "STORAGE_FLAVOUR", "STORAGE_ADDRESSING", "STORAGE_DISK_ROOT"})
+    ),
+    *(
+        (base, {"STORAGE_GCS_CREDENTIALS": "x"}, "^STORAGE_GCS_CREDENTIALS means nothing to the backend ")
+        for base in (ORIGINAL, DISK, MEMORY)
+    ),
     (DISK, {"STORAGE_DISK_ROOT": None}, "^STORAGE_DISK_ROOT is missing"),
     (DISK, {"STORAGE_ACCESS_KEY_ID": None, "STORAGE_SECRET_ACCESS_KEY": None}, "must both be given"),
     (DISK, {"STORAGE_ACL": "none"}, "^STORAGE_ACL must be one of"),
     (DISK, {"STORAGE_REGION": "a/b"}, "^STORAGE_REGION is not the name of a region"),
-    (DISK, {"PUBLIC_URL": "ftp://example.com"}, "^PUBLIC_URL: "),
+    *((base, {"PUBLIC_URL": "ftp://example.com"}, "^PUBLIC_URL: ") for base in (DISK, AZURE, GCS)),
+    # Azure
+    (AZURE, {"STORAGE_BUCKET_NAME": None}, "^STORAGE_BUCKET_NAME is missing: the container"),
+    (AZURE, {"STORAGE_BUCKET_NAME": "Uploads"}, "^STORAGE_BUCKET_NAME is not the name of a container: 'Uploads'"),
+    (AZURE, {"STORAGE_HOSTNAME": None}, "^STORAGE_HOSTNAME is missing: the storage account's endpoint"),
+    (
+        AZURE,
+        {"STORAGE_HOSTNAME": f"https://me:{SECRET}@datasets.blob.core.windows.net"},
+        "^STORAGE_HOSTNAME: not a host",
+    ),
+    (AZURE, {"STORAGE_PUBLIC_URL": "https://example.com/a/b"}, "^STORAGE_PUBLIC_URL: not a host"),
+    (AZURE, {"STORAGE_HOSTNAME": "others.blob.core.windows.net"}, "^STORAGE_HOSTNAME is of the account others"),
+    (AZURE, {"STORAGE_SECRET_ACCESS_KEY": None}, "must both be given, or neither"),
+    (AZURE, {"STORAGE_ACCESS_KEY_ID": None}, "must both be given, or neither"),
+    (AZURE, {"STORAGE_SECRET_ACCESS_KEY": SECRET}, "^STORAGE_SECRET_ACCESS_KEY: not the key of a storage account"),
+    (AZURE, {"STORAGE_ACCESS_KEY_ID": "Data-Sets"}, "^STORAGE_ACCESS_KEY_ID is not the name of a storage account"),
+    (
+        AZURE,
+        {
+            "STORAGE_HOSTNAME": "http://datasets.blob.core.windows.net",
+            "STORAGE_ACCESS_KEY_ID": None,
+            "STORAGE_SECRET_ACCESS_KEY": None,
+        },
+        "^STORAGE_HOSTNAME must be https without STORAGE_ACCESS_KEY_ID",
+    ),
+    (
+        AZURE,
+        {"STORAGE_UPLOAD_METHOD": "POST"},
+        "^STORAGE_UPLOAD_METHOD: a store of the backend azure doesn't take POST",
+    ),
+    # Google Cloud Storage
+    (GCS, {"STORAGE_BUCKET_NAME": None}, "^STORAGE_BUCKET_NAME is missing: the bucket"),
+    (GCS, {"STORAGE_BUCKET_NAME": "Data"}, "^STORAGE_BUCKET_NAME: 'Data' is not the name of a bucket"),
+    (GCS, {"STORAGE_HOSTNAME": "https://storage.googleapis.com/datahub"}, "^STORAGE_HOSTNAME: it must be a host"),
+    (GCS, {"STORAGE_PUBLIC_URL": f"https://me:{SECRET}@example.com"}, "^STORAGE_PUBLIC_URL: it must be a host"),
+    (GCS, {"STORAGE_ACL": "bucket-owner"}, "^STORAGE_ACL must be one of auto, none, .*did you mean bucket-owner-read"),
+    (GCS, {"STORAGE_GCS_CREDENTIALS": None}, "^STORAGE_GCS_CREDENTIALS is missing: .*GOOGLE_APPLICATION_CREDENTIALS"),
+    (GCS, {"STORAGE_GCS_CREDENTIALS": "/nowhere/key.json"}, "^STORAGE_GCS_CREDENTIALS: .*can't be read"),
+    (GCS, {"STORAGE_GCS_CREDENTIALS": SERVICE_ACCOUNT[:-1]}, "^STORAGE_GCS_CREDENTIALS: .*a JSON object"),
+    (
+        GCS,
+        {"STORAGE_GCS_CREDENTIALS": None, "GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json"},
+        "^GOOGLE_APPLICATION_CREDENTIALS: .*can't be read",
+    ),
     (ORIGINAL, {"PUBLIC_URL": f"https://me:{SECRET}@example.com"}, "^PUBLIC_URL: .*user name or a password"),
     # Key patterns
     *(
@@ -533,13 +685,13 @@ def test_an_empty_environment_is_told_what_it_needs() -> None:
 
 
 class TestWhatIsShown:
-    @pytest.mark.parametrize("base", [ORIGINAL, DISK, MEMORY])
+    @pytest.mark.parametrize("base", [ORIGINAL, DISK, MEMORY, AZURE, GCS])
     def test_no_secret_and_no_key(self, base: Environment) -> None:
         settings = read(base)
         for shown in (repr(settings), str(settings), *settings.effective.values()):
-            assert SECRET not in shown
-            assert PEM.splitlines()[1] not in shown
-        assert settings.effective["STORAGE_SECRET_ACCESS_KEY"] == "********"
+            assert not [secret for secret in SECRETS if secret in shown]
+        secret = "STORAGE_GCS_CREDENTIALS" if base is GCS else "STORAGE_SECRET_ACCESS_KEY"
+        assert settings.effective[secret] == "********"
         assert settings.effective["DATAHUB_PUBLIC_KEY"] == "a public key for RS256"
 
     def test_every_setting_and_whether_it_is_a_default(self) -> None:
@@ -565,7 +717,7 @@ PLAUSIBLE = sorted(
 
 class TestArbitraryEnvironments:
     @given(
-        base=st.sampled_from([ORIGINAL, FETCHED, DISK, MEMORY, {}]),
+        base=st.sampled_from([ORIGINAL, FETCHED, DISK, MEMORY, AZURE, GCS, {}]),
         changes=st.dictionaries(
             st.sampled_from(NAMES) | bits.any_text.map("STORAGE_{}".format),
             st.none() | st.sampled_from(PLAUSIBLE) | bits.any_text | st.integers().map(str),

@@ -1,11 +1,13 @@
 """What is chosen must be safe together, or the service doesn't start."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from domain.errors import ErrorCode, Misconfigured
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
-from tests.entrypoints.http.live_service import S3, batch, declaration, live_service, sha256
+from tests.entrypoints.http.live_service import AZURE, GCS, S3, batch, declaration, live_service, sha256
 
 
 @pytest.mark.parametrize(
@@ -25,16 +27,31 @@ def test_users_share_no_keys_on_a_store_that_checks_no_digest(flavour: str, patt
 
 
 @pytest.mark.parametrize(
-    ("flavour", "pattern"), [("seaweedfs", "{md5_hex}"), ("ceph", "{md5}"), ("ministack", "{sha256_hex}")]
+    ("store", "pattern"),
+    [
+        ({**S3, "STORAGE_FLAVOUR": "seaweedfs"}, "{md5_hex}"),
+        ({**S3, "STORAGE_FLAVOUR": "ceph"}, "{md5}"),
+        ({**S3, "STORAGE_FLAVOUR": "ministack"}, "{sha256_hex}"),
+        (GCS, "{md5_hex}"),
+    ],
 )
-def test_shared_keys_are_signed_only_by_a_method_that_checks_their_digest(flavour: str, pattern: str) -> None:
+def test_shared_keys_are_signed_only_by_a_method_that_checks_their_digest(
+    store: Mapping[str, str], pattern: str
+) -> None:
     body = batch({"a.csv": declaration(sha256=sha256())})
-    with live_service({**S3, "STORAGE_FLAVOUR": flavour, "STORAGE_PATH_PATTERN": pattern}) as service:
+    with live_service(store, STORAGE_PATH_PATTERN=pattern) as service:
         refused = service.authorize(body)
         assert (refused.status, refused.code) == (400, ErrorCode.UNSUPPORTED_BY_STORE)
         assert '"accept": ["PUT"]' in refused.json["error"]["message"]
         signed = service.sign({**body, "accept": ["POST", "PUT"]})
         assert signed["a.csv"]["upload_method"] == "PUT"
+
+
+@pytest.mark.parametrize("pattern", ["{md5_hex}{extension}", "{sha256_hex}"])
+def test_users_share_no_keys_on_azure_which_checks_no_digest(pattern: str) -> None:
+    with pytest.raises(Misconfigured, match="STORAGE_PATH_PATTERN"):
+        wire(Settings.from_environment({**AZURE, "STORAGE_PATH_PATTERN": pattern}))
+    wire(Settings.from_environment({**AZURE, "STORAGE_PATH_PATTERN": f"{{owner}}/{pattern}"}))
 
 
 def test_shared_keys_take_a_form_where_the_store_checks_the_digest() -> None:

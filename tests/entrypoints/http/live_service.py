@@ -19,7 +19,7 @@ from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests import strategies as bits
 from tests.live import serving
-from tests.tokens import make_token, public_pem, rsa_key
+from tests.tokens import make_token, private_pem, public_pem, rsa_key
 
 OWNER = "alice"
 DATASET = "tides"
@@ -38,6 +38,27 @@ S3: Mapping[str, str] = {
     **MEMORY,
     "STORAGE_BACKEND": "s3",
     "STORAGE_HOSTNAME": "s3.example.com",
+    "STORAGE_ACL": "none",
+    "INSPECT_ON_AUTHORIZE": "false",
+}
+# Nobody listens there, which is soon known: a container is asked at start who may read it.
+AZURE: Mapping[str, str] = {
+    "DATAHUB_PUBLIC_KEY": public_pem(rsa_key()),
+    "STORAGE_BACKEND": "azure",
+    "STORAGE_HOSTNAME": "http://127.0.0.1:1/ourdata",
+    "STORAGE_PUBLIC_URL": "https://ourdata.blob.core.windows.net",
+    "STORAGE_BUCKET_NAME": BUCKET,
+    "STORAGE_ACCESS_KEY_ID": "ourdata",
+    "STORAGE_SECRET_ACCESS_KEY": base64.b64encode(b"a-secret-of-the-store").decode(),
+    "INSPECT_ON_AUTHORIZE": "false",
+}
+GCS: Mapping[str, str] = {
+    "DATAHUB_PUBLIC_KEY": public_pem(rsa_key()),
+    "STORAGE_BACKEND": "gcs",
+    "STORAGE_BUCKET_NAME": BUCKET,
+    "STORAGE_GCS_CREDENTIALS": json.dumps(
+        {"type": "service_account", "client_email": "signer@example.com", "private_key": private_pem(rsa_key())}
+    ),
     "STORAGE_ACL": "none",
     "INSPECT_ON_AUTHORIZE": "false",
 }

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from domain.keys import Owner
 from tests import strategies as bits
 from tests.entrypoints.http.live_service import (
+    AZURE,
     BUCKET,
     CONTENT,
     DATASET,
+    GCS,
     MEMORY,
     OWNER,
     S3,
@@ -52,26 +54,38 @@ class TestInfo:
         }
 
     @pytest.mark.parametrize(
-        ("changes", "prefixes"),
+        ("base", "changes", "prefixes"),
         [
-            ({}, ["https://s3.example.com/datasets/a%20b", "https://datasets.s3.example.com/a%20b"]),
+            (S3, {}, ["https://s3.example.com/datasets/a%20b", "https://datasets.s3.example.com/a%20b"]),
             (
+                S3,
                 {"STORAGE_ADDRESSING": "virtual"},
                 ["https://datasets.s3.example.com/a%20b", "https://s3.example.com/datasets/a%20b"],
             ),
-            ({"STORAGE_HOSTNAME": "http://127.0.0.1:9000"}, ["http://127.0.0.1:9000/datasets/a%20b"]),
+            (S3, {"STORAGE_HOSTNAME": "http://127.0.0.1:9000"}, ["http://127.0.0.1:9000/datasets/a%20b"]),
             (
+                S3,
                 {"STORAGE_PUBLIC_URL": "http://files.example.com"},
                 ["http://files.example.com/datasets/a%20b", "http://datasets.files.example.com/a%20b"],
             ),
             (
+                S3,
                 {"STORAGE_PATH_PATTERN": "{sha256_hex}"},
                 ["https://s3.example.com/datasets", "https://datasets.s3.example.com"],
             ),
+            (AZURE, {}, ["https://ourdata.blob.core.windows.net/datasets/a%20b"]),
+            (AZURE, {"STORAGE_PUBLIC_URL": ""}, ["http://127.0.0.1:1/ourdata/datasets/a%20b"]),
+            (
+                GCS,
+                {},
+                ["https://storage.googleapis.com/datasets/a%20b", "https://datasets.storage.googleapis.com/a%20b"],
+            ),
         ],
     )
-    def test_gives_every_form_that_a_url_may_have(self, changes: Mapping[str, str], prefixes: list[str]) -> None:
-        with live_service(S3, changes) as service:
+    def test_gives_every_form_that_a_url_may_have(
+        self, base: Mapping[str, str], changes: Mapping[str, str], prefixes: list[str]
+    ) -> None:
+        with live_service(base, changes) as service:
             assert service.info("a b")["prefixes"] == prefixes
 
 
@@ -82,6 +96,8 @@ STORES: list[tuple[Mapping[str, str], Mapping[str, str]]] = [
     (MEMORY, {"PUBLIC_URL": "https://data.example.com/a/proxy"}),
     (S3, {"STORAGE_PATH_PATTERN": "{owner}/data/{path}"}),
     (S3, {"STORAGE_ADDRESSING": "virtual", "STORAGE_FLAVOUR": "r2"}),
+    (AZURE, {}),
+    (GCS, {}),
 ]
 
 
@@ -156,18 +172,50 @@ class TestPresign:
         assert url.partition("?")[0] == object_url
         assert unquote(object_url).endswith(path)
 
-    def test_knows_the_bucket_under_every_address(self) -> None:
-        changes = {"STORAGE_HOSTNAME": "http://minio:9000", "STORAGE_PUBLIC_URL": "https://s3.example.com"}
-        with live_service(S3, changes) as service:
-            for start in (
-                "https://s3.example.com/datasets",
-                "HTTPS://S3.EXAMPLE.COM:443/datasets",
-                "https://datasets.s3.example.com",
-                "http://minio:9000/datasets",
-                "http://datasets.minio:9000",
-            ):
+    @pytest.mark.parametrize(
+        ("base", "changes", "starts"),
+        [
+            (
+                S3,
+                {"STORAGE_HOSTNAME": "http://minio:9000", "STORAGE_PUBLIC_URL": "https://s3.example.com"},
+                [
+                    "https://s3.example.com/datasets",
+                    "HTTPS://S3.EXAMPLE.COM:443/datasets",
+                    "https://datasets.s3.example.com",
+                    "http://minio:9000/datasets",
+                    "http://datasets.minio:9000",
+                ],
+            ),
+            (
+                AZURE,
+                {},
+                [
+                    "https://ourdata.blob.core.windows.net/datasets",
+                    "HTTPS://OURDATA.blob.core.windows.net:443/datasets",
+                    "http://127.0.0.1:1/ourdata/datasets",
+                ],
+            ),
+            (
+                GCS,
+                {"STORAGE_PUBLIC_URL": "https://files.example.com"},
+                [
+                    "https://files.example.com/datasets",
+                    "https://datasets.files.example.com",
+                    "https://storage.googleapis.com/datasets",
+                    "https://datasets.storage.googleapis.com",
+                ],
+            ),
+        ],
+    )
+    def test_knows_the_bucket_under_every_address(
+        self, base: Mapping[str, str], changes: Mapping[str, str], starts: list[str]
+    ) -> None:
+        with live_service(base, changes) as service:
+            for start in starts:
                 url = presigned(service, f"{start}/alice/tides/a.csv")["url"]
-                assert url.startswith("https://s3.example.com/datasets/alice/tides/a.csv?")
+                assert url.startswith(f"{starts[0]}/alice/tides/a.csv?")
+                stranger = service.presign(f"ownerid={OWNER}&url={start}/bob/tides/a.csv")
+                assert (stranger.status, stranger.code) == (403, "not_owner")
 
     @pytest.mark.parametrize("asked", [1, 60, 86_400])
     def test_may_be_asked_for_a_shorter_life(self, service: LiveService, asked: int) -> None:
