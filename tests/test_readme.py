@@ -1,11 +1,13 @@
 """What the README says is so: its walk-through works when it is pasted, and its tables are complete."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +17,29 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from entrypoints.settings import Settings
+from entrypoints.wiring import wire
 from tests.live import wait_until
 from tests.stores.processes import free_port
-from tests.tokens import ed25519_key, public_pem
+from tests.tokens import ed25519_key, private_pem, public_pem, rsa_key
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
+SERVICE_ACCOUNT = json.dumps(
+    {"type": "service_account", "client_email": "signer@example.com", "private_key": private_pem(rsa_key())}
+)
 _TOOLS = ("bash", "curl", "openssl")
+
+
+def block(kind: str, name: str) -> str:
+    """Give the commands that are marked so."""
+    found = re.search(rf"<!-- {kind}: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no {kind} {name}"
+    return found[1]
 
 
 def walk_through(name: str, port: int) -> str:
     """Give the commands of one step, with a port that is free here."""
-    found = re.search(rf"<!-- walk-through: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
-    assert found, f"the README has no step {name}"
-    return found[1].replace("8000", str(port))
+    return block("walk-through", name).replace("8000", str(port))
 
 
 @contextmanager
@@ -76,13 +87,51 @@ def _answers(port: int) -> bool:
         return False
 
 
+TOKEN_KEY = {"DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()), "TOKEN_ALGORITHMS": "EdDSA"}
+
+
 def test_the_configuration_table_has_every_setting(tmp_path: Path) -> None:
-    table = README.split("## Configuration", 1)[1].split("\n## ", 1)[0]
-    key = {"DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()), "TOKEN_ALGORITHMS": "EdDSA", "STORAGE_BUCKET_NAME": "files"}
-    secrets = {"STORAGE_ACCESS_KEY_ID": "id", "STORAGE_SECRET_ACCESS_KEY": "secret"}
-    s3 = Settings.from_environment({**key, **secrets, "STORAGE_HOSTNAME": "store.example"})
-    disk = Settings.from_environment({**key, **secrets, "STORAGE_DISK_ROOT": str(tmp_path)})
-    assert sorted(name for name in {*s3.effective, *disk.effective} if f"`{name}`" not in table) == []
+    table = README.split("## Configuration", 1)[1].split("\n### ", 1)[0]
+    key_file = tmp_path / "service-account.json"
+    key_file.write_text(SERVICE_ACCOUNT)
+    account = {"STORAGE_ACCESS_KEY_ID": "ourdata", "STORAGE_SECRET_ACCESS_KEY": "c2VjcmV0"}
+    asked: set[str] = set()
+    for variables in (
+        {**account, "STORAGE_HOSTNAME": "store.example"},
+        {**account, "STORAGE_DISK_ROOT": str(tmp_path)},
+        {**account, "STORAGE_BACKEND": "azure", "STORAGE_HOSTNAME": "ourdata.blob.core.windows.net"},
+        {"STORAGE_BACKEND": "gcs", "GOOGLE_APPLICATION_CREDENTIALS": str(key_file)},
+    ):
+        asked |= Settings.from_environment({**TOKEN_KEY, "STORAGE_BUCKET_NAME": "files", **variables}).effective.keys()
+    assert {"STORAGE_FLAVOUR", "STORAGE_DISK_ROOT", "STORAGE_GCS_CREDENTIALS"} <= asked
+    assert sorted(name for name in asked if f"`{name}`" not in table) == []
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="an environment is for people who have bash")
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("s3", "http://127.0.0.1:8333/files"),
+        ("azure", "https://ourdata.blob.core.windows.net/files"),
+        ("gcs", "https://storage.googleapis.com/files"),
+    ],
+)
+def test_an_environment_for_each_kind_of_store_is_ready_to_be_pasted(
+    name: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "service-account.json").write_text(SERVICE_ACCOUNT)
+    commands = re.sub(r"^pip install .*\n", "", block("environment", name), flags=re.MULTILINE).replace("…", "c2VjcmV0")
+    variables = dict(line.split("=", 1) for line in output_of(f"{commands}env", tmp_path).splitlines())
+    monkeypatch.chdir(tmp_path)
+    signer = wire(Settings.from_environment({**TOKEN_KEY, **variables})).store.signer
+    assert signer.url_prefixes("")[0] == url
+
+
+def test_extras_that_are_named_exist() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r"bitstore-service\[([a-z]+)\]", README)
+    assert named
+    assert set(named) <= extras.keys()
 
 
 def test_make_targets_that_are_named_exist() -> None:
