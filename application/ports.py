@@ -199,8 +199,8 @@ class SettingsReader(Protocol):
     ) -> str | None:
         """Give the variable as it stands. `unset` describes, for people, what its absence means."""
 
-    def required(self, name: str, why: str) -> str:
-        """Give a variable that must be there; `why` ends the sentence that asks for it."""
+    def required(self, name: str, why: str, *, secret: bool = False) -> str:
+        """Give a variable that must be there; `why` ends the sentence that asks for it. A secret is never shown."""
 
     def integer(self, name: str, default: int, *, low: int, high: int) -> int:
         """Give a whole number from `low` to `high`."""

@@ -47,9 +47,9 @@ class EnvironmentReader:
         self.effective[name] = "********" if secret else value
         return value
 
-    def required(self, name: str, why: str) -> str:
-        """Give a variable that must be there; `why` ends the sentence that asks for it."""
-        value = self.text(name)
+    def required(self, name: str, why: str, *, secret: bool = False) -> str:
+        """Give a variable that must be there; `why` ends the sentence that asks for it. A secret is never shown."""
+        value = self.text(name, secret=secret)
         if value is None:
             self.fault(f"{name} is missing: {why}")
         return value or ""

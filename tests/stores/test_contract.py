@@ -5,12 +5,10 @@
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import urllib3
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
@@ -20,7 +18,7 @@ from adapters.stores.azure_inspector import AzureInspector
 from adapters.stores.azure_keys import UserDelegationKeys
 from adapters.stores.azure_sas import AccountKey, SigningKey, UserDelegationKey
 from adapters.stores.azure_signing import AzureSigning
-from adapters.stores.batch_inspector import LISTING_PAYS, BatchInspector
+from adapters.stores.batch_inspector import LISTING_PAYS
 from adapters.stores.contract import CROWD, Harness, StoreContract
 from adapters.stores.disk import DiskObjects
 from adapters.stores.disk_format import read_info
@@ -29,14 +27,11 @@ from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3_inspector import S3Inspector
 from adapters.stores.signing import PUBLIC_ACL, S3Signing
 from adapters.stores.sigv4 import Credentials
-from application.ports import Inspection
+from application.ports import Store
 from domain.keys import ObjectKey
-from domain.uploads import Upload
 from tests.entrypoints.http.live_store import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, LiveStore, live_store
 from tests.stores.azure_server import RunningAzurite, identity_client
 from tests.stores.servers import RunningStore
-
-PATIENCE = timedelta(seconds=30)
 
 
 def s3_harness(running: RunningStore, signing_credentials: Credentials | None = None) -> Harness:
@@ -53,20 +48,10 @@ def s3_harness(running: RunningStore, signing_credentials: Credentials | None = 
         public_acl=lambda: PUBLIC_ACL if flavour.has_acl else None,
     )
     return Harness(
-        store=signing,
+        store=Store(signing, signing, inspector, startables=[inspector]),
         read=lambda key: _read(client, running.bucket, key),
         list_keys=lambda prefix: _list(client, running.bucket, prefix),
-        http=urllib3.PoolManager(timeout=30.0, retries=False),
-        inspect=lambda uploads: asyncio.run(_inspect(inspector, uploads)),
     )
-
-
-async def _inspect(inspector: BatchInspector | DiskObjects | MemoryObjects, uploads: Sequence[Upload]) -> Inspection:
-    await inspector.start()
-    try:
-        return await inspector.inspect(uploads, datetime.now(UTC), PATIENCE)
-    finally:
-        await inspector.stop()
 
 
 def _read(client: Any, bucket: str, key: str) -> bytes | None:
@@ -87,12 +72,11 @@ def azure_harness(running: RunningAzurite, key: SigningKey) -> Harness:
     endpoint = Endpoint.parse(running.endpoint_url)
     address = BucketAddress(endpoint.origin, running.container, base_path=endpoint.base_path)
     inspector = AzureInspector(address, lambda: key)
+    signing = AzureSigning(address, lambda: key, is_public=lambda: False)
     return Harness(
-        store=AzureSigning(address, lambda: key, is_public=lambda: False),
+        store=Store(signing, signing, inspector, startables=[inspector]),
         read=lambda key: _read_blob(running.client(), key),
         list_keys=lambda prefix: list(running.client().list_blob_names(name_starts_with=prefix)),
-        http=urllib3.PoolManager(timeout=30.0, retries=False),
-        inspect=lambda uploads: asyncio.run(_inspect(inspector, uploads)),
         # Azure looks at what a SAS permits before it looks at If-None-Match.
         conflict=403,
     )
@@ -115,11 +99,10 @@ def served_harness(live: LiveStore) -> Harness:
         public_acl=lambda: PUBLIC_ACL,
     )
     return Harness(
-        store=signing,
+        store=Store(signing, signing, live.objects, probes=[live.objects]),
         read=lambda key: asyncio.run(_read_object(live.objects, ObjectKey(key))),
         list_keys=lambda prefix: sorted(key for key in _all_keys(live) if key.startswith(prefix)),
         http=live.http,
-        inspect=lambda uploads: asyncio.run(_inspect(live.objects, uploads)),
     )
 
 

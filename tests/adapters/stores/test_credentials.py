@@ -201,10 +201,10 @@ def test_temporary_credentials_sign_what_a_store_accepts(ministack: RunningStore
     )
     harness = s3_harness(ministack, temporary)
     upload = make_upload()
-    signed = sign(harness.store, upload, method)
+    signed = sign(harness.store.signer, upload, method)
     assert send(harness.http, signed.request, CONTENT) in (200, 201, 204)
     assert harness.read(upload.key) == CONTENT
-    url = harness.store.sign_download(upload.key, timedelta(minutes=1), datetime.now(UTC)).url
+    url = harness.store.downloads.sign_download(upload.key, timedelta(minutes=1), datetime.now(UTC)).url
     assert urllib3.request("GET", url, retries=False).data == CONTENT
 
 
@@ -213,10 +213,13 @@ def test_nothing_signed_outlives_its_credentials(ministack: RunningStore, method
     now = datetime.now(UTC)
     expiring = Credentials("id", "secret", "token", now + timedelta(minutes=5))
     harness = s3_harness(ministack, expiring)
-    assert sign(harness.store, make_upload(), method, now=now).expires_at <= now + timedelta(minutes=5)
-    assert harness.store.sign_download(make_upload().key, timedelta(days=1), now).expires_at <= now + IN_FIVE_MINUTES
+    assert sign(harness.store.signer, make_upload(), method, now=now).expires_at <= now + timedelta(minutes=5)
+    assert (
+        harness.store.downloads.sign_download(make_upload().key, timedelta(days=1), now).expires_at
+        <= now + IN_FIVE_MINUTES
+    )
     with pytest.raises(Unavailable):
-        sign(harness.store, make_upload(), method, now=now + timedelta(minutes=5))
+        sign(harness.store.signer, make_upload(), method, now=now + timedelta(minutes=5))
 
 
 def test_secrets_are_not_shown() -> None:
