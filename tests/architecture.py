@@ -106,7 +106,9 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores.gcs_api": Zone(_GCS, _ATTRS | {"aiohttp", "orjson", "yarl"}, knows_http=True),
     "adapters.stores.gcs_inspector": Zone(_GCS, _ATTRS, knows_http=True),
     # A test suite that is shipped. It plays the client, who sees status codes too.
-    "adapters.stores.contract": Zone(_SHARED, _ATTRS | {"pytest", "urllib3"}, knows_http=True),
+    "adapters.stores.contract": Zone(
+        _SHARED | _stores("contract_cheats"), _ATTRS | {"pytest", "urllib3"}, knows_http=True
+    ),
     "entrypoints": Zone(
         LAYERS,
         _ATTRS | {"cryptography", "jwt", "orjson", "python_multipart", "starlette", "urllib3", "uvicorn"},

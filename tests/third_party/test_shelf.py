@@ -274,7 +274,7 @@ def test_the_secret_is_not_shown() -> None:
         ({"STORAGE_FLAVOUR": "aws"}, "STORAGE_FLAVOUR means nothing to the backend shelf"),
         (
             {"STORAGE_UPLOAD_METHOD": "POST"},
-            "STORAGE_UPLOAD_METHOD: a store doesn't take POST",
+            "STORAGE_UPLOAD_METHOD: a store of the backend shelf doesn't take POST",
         ),
     ],
 )
@@ -311,7 +311,8 @@ def test_one_line_says_which_package_is_missing(installed: Installation, tmp_pat
     (metadata / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: bitstore-tape\nVersion: 1.0\nProvides-Extra: tape\n"
     )
-    (metadata / "entry_points.txt").write_text("[bitstore.stores]\ntape = tape_drive:make_store\n")
+    (metadata / "entry_points.txt").write_text("[bitstore.stores]\ntape = bitstore_tape:make_store\n")
+    (tmp_path / "bitstore_tape.py").write_text("import tape_drive\n")
     path = f"{tmp_path}:{installed.environment['PYTHONPATH']}"
     run = installed.run(
         *SERVE, folder=tmp_path, settings={**KEY_SETTINGS, "STORAGE_BACKEND": "tape", "PYTHONPATH": path}
