@@ -123,7 +123,16 @@ class TestFailures:
             sdk_key(signed_oid=None),
             sdk_key(signed_expiry="tomorrow"),
         ],
-        ids=str,
+        ids=[
+            "unreachable",
+            "no connection",
+            "an answer without a start",
+            "no secret",
+            "an empty secret",
+            "a secret that is no base64",
+            "no object id",
+            "an end that is no time",
+        ],
     )
     def test_are_tried_again_until_there_is_a_key(
         self, monkeypatch: pytest.MonkeyPatch, failure: SdkKey | Exception
