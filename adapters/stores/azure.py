@@ -4,11 +4,9 @@ Uploads of several blocks (Put Block, Put Block List) would need a SAS of their 
 parameters `comp=block` and `blockid`, and the service itself to commit the list.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Self
 
 from attrs import define, field, frozen
@@ -18,6 +16,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from adapters.stores.addresses import BucketAddress, is_ip_address
+from adapters.stores.asking import Asking
 from adapters.stores.azure_inspector import AzureInspector
 from adapters.stores.azure_keys import UserDelegationKeys
 from adapters.stores.azure_sas import SERVICE_VERSION, USER_DELEGATION_VERSION, AccountKey, SigningKey
@@ -34,7 +33,6 @@ SEEN_ON = "Azurite"
 _log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS, _READ_SECONDS = 2, 5
-_RETRY_SECONDS = 30.0
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
@@ -94,7 +92,11 @@ class AzureContainer:
     name: str
     credential: AsyncTokenCredential | None = field(default=None, repr=False)
     _is_public: bool = field(default=False, init=False)
-    _task: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
+    _asking: Asking = field(init=False, repr=False)
+
+    @_asking.default
+    def _asking_until_answered(self) -> Asking:
+        return Asking(self._learn_access)
 
     def is_public(self) -> bool:
         """Tell whether the container is known to be publicly readable, as of when it answered last."""
@@ -102,16 +104,11 @@ class AzureContainer:
 
     async def start(self) -> None:
         """Ask for the container's access level; go on in the background if it can't tell."""
-        if not await self._learn_access():
-            self._task = asyncio.create_task(self._go_on_asking())
+        await self._asking.start()
 
     async def stop(self) -> None:
         """Stop asking."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._asking.stop()
         await self.service.close()
         if self.credential is not None:
             await self.credential.close()
@@ -126,12 +123,6 @@ class AzureContainer:
         if not properties.etag:
             raise _unavailable("no container answers there")
         self._is_public = properties.public_access is not None
-
-    async def _go_on_asking(self) -> None:
-        learned = False
-        while not learned:
-            await asyncio.sleep(_RETRY_SECONDS)
-            learned = await self._learn_access()
 
     async def _learn_access(self) -> bool:
         try:

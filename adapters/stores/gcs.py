@@ -14,11 +14,9 @@ A bucket with uniform bucket-level access takes no ACLs, and refuses requests th
 is then decided by the bucket's policy alone, for public and private files alike.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ from urllib.parse import urlsplit
 from attrs import define, evolve, field, frozen
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.asking import Asking
 from adapters.stores.content_disposition import attachment
 from adapters.stores.gcs_account import ServiceAccount
 from adapters.stores.gcs_api import BucketApi
@@ -72,7 +71,6 @@ CAPABILITIES = Capabilities(
 )
 """What Cloud Storage enforces where the bucket takes ACLs."""
 
-_RETRY_SECONDS = 30.0
 # "Bucket naming": dots part components of at most 63 characters each.
 _COMPONENT = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _BUCKET_NAME = re.compile(rf"(?=.{{3,222}}\Z){_COMPONENT}(?:\.{_COMPONENT})*")
@@ -178,7 +176,11 @@ class GcsBucket:
     api: BucketApi
     acl: str | None = None
     auto_acl: bool = False
-    _task: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
+    _asking: Asking = field(init=False, repr=False)
+
+    @_asking.default
+    def _asking_until_answered(self) -> Asking:
+        return Asking(self._learn_acl)
 
     def public_acl(self) -> str | None:
         """Give the acl of public uploads.
@@ -192,25 +194,15 @@ class GcsBucket:
         """Ask once whether the bucket takes ACLs, if that is left open; go on in the background if it can't tell."""
         if self.auto_acl:
             self.acl = PUBLIC_ACL
-            if not await self._learn_acl():
-                self._task = asyncio.create_task(self._go_on_asking())
+            await self._asking.start()
 
     async def stop(self) -> None:
         """Stop asking."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._asking.stop()
 
     async def check(self) -> None:
         """Raise `Unavailable` unless the bucket can be listed, which is also how files are looked for."""
         (await self.api.list_objects({"maxResults": "1", "fields": "nextPageToken"})).document()
-
-    async def _go_on_asking(self) -> None:
-        learned = False
-        while not learned:
-            await asyncio.sleep(_RETRY_SECONDS)
-            learned = await self._learn_acl()
 
     async def _learn_acl(self) -> bool:
         """Return whether the answer is final."""

@@ -6,7 +6,6 @@ Signing needs none of this; a store that is down doesn't stop it.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -16,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from adapters.stores.addresses import Addressing, BucketAddress
+from adapters.stores.asking import Asking
 from adapters.stores.signing import PUBLIC_ACL
 from adapters.stores.sigv4 import Credentials
 from domain.errors import BitstoreError, ErrorCode, Unavailable
@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 # The SDK's defaults retry for minutes (a minute per attempt); a service asks its question again later instead.
 _TIMEOUTS = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
-_RETRY_SECONDS = 30.0
 # The last is what becomes of an answer that is no XML, such as a proxy's page; the SDK has it outside its tree.
 _FAILURES = (BotoCoreError, ClientError, ResponseParserError)
 
@@ -41,8 +40,12 @@ class S3Bucket:
     credentials: Callable[[], Credentials] = field(repr=False)
     acl: str | None = None
     auto_acl: bool = False
-    _task: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
+    _asking: Asking = field(init=False, repr=False)
     _sdk: tuple[Credentials, Any] | None = field(default=None, init=False, repr=False)
+
+    @_asking.default
+    def _asking_until_answered(self) -> Asking:
+        return Asking(self._learn_acl)
 
     def public_acl(self) -> str | None:
         """Give the acl of public uploads; while a bucket has not been asked yet, what the original service signed."""
@@ -52,15 +55,11 @@ class S3Bucket:
         """Ask once whether the bucket takes ACLs, if that is left open; go on in the background if it can't tell."""
         if self.auto_acl:
             self.acl = PUBLIC_ACL
-            if not await self._learn_acl():
-                self._task = asyncio.create_task(self._go_on_asking())
+            await self._asking.start()
 
     async def stop(self) -> None:
         """Stop asking."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._asking.stop()
         if self._sdk is not None:
             self._sdk[1].close()
 
@@ -72,12 +71,6 @@ class S3Bucket:
             raise Unavailable(
                 ErrorCode.STORE_UNAVAILABLE, f"the bucket doesn't answer as it should: {_cause(error)}"
             ) from error
-
-    async def _go_on_asking(self) -> None:
-        learned = False
-        while not learned:
-            await asyncio.sleep(_RETRY_SECONDS)
-            learned = await self._learn_acl()
 
     async def _learn_acl(self) -> bool:
         """Return whether the answer is final."""

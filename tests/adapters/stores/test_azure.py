@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adapters.stores import azure
+from adapters.stores import asking, azure
 from adapters.stores.azure import AzureContainer, Endpoint, make_store, service_client
 from adapters.stores.azure_keys import UserDelegationKeys
 from adapters.stores.contract import CONTENT, LIFETIME, make_upload, send
@@ -160,7 +160,7 @@ class TestOnAzurite:
             asked = AzureContainer(identity_client(azurite_tls), azurite_tls.container, Identity())
             await asked.start()
             await asked.check()
-            assert asked._task is None
+            assert asked._asking.task is None
             await asked.stop()
 
         asyncio.run(scenario())
@@ -209,17 +209,17 @@ class TestFailures:
     def test_a_container_that_fails_is_asked_again_until_it_answers(
         self, monkeypatch: pytest.MonkeyPatch, status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(azure, "_RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(asking, "RETRY_SECONDS", 0.01)
 
         async def scenario(failing: str, working: str) -> None:
             credential = AzureNamedKeyCredential("datasets", SECRET)
             asked = AzureContainer(service_client(f"{failing}/datasets", credential), "uploads")
             await asked.start()
             assert not asked.is_public()
-            assert asked._task is not None
+            assert asked._asking.task is not None
             await asked.service.close()
             asked.service = service_client(f"{working}/datasets", credential)
-            await asyncio.wait_for(asked._task, 10)
+            await asyncio.wait_for(asked._asking.task, 10)
             assert asked.is_public()
             await asked.stop()
 
@@ -260,7 +260,7 @@ class TestFailures:
             await asked.stop()
             asked = AzureContainer(client_of(azurite), "nobody-made-this")
             await asked.start()
-            task = asked._task
+            task = asked._asking.task
             assert task is not None
             await asked.stop()
             await asked.stop()

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adapters.stores import gcs, gcs_api
+from adapters.stores import asking, gcs, gcs_api
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.contract import make_upload, sign
 from adapters.stores.gcs import GcsBucket, GcsSigning
@@ -365,7 +365,7 @@ class TestAcls:
         scripted.answers = [(200, configuration)]
         bucket = learnt(scripted.api)
         assert bucket.public_acl() == acl
-        assert bucket._task is None
+        assert bucket._asking.task is None
         assert [path for path, _ in scripted.asked] == ["/storage/v1/b/a%20bucket"]
 
     @pytest.mark.parametrize("status", [400, 403, 404, 412])
@@ -375,7 +375,7 @@ class TestAcls:
         scripted.answers = [(status, {})]
         bucket = learnt(scripted.api)
         assert bucket.public_acl() == PUBLIC_ACL
-        assert bucket._task is None
+        assert bucket._asking.task is None
         (record,) = [record for record in caplog.records if record.name == gcs.__name__]
         assert record.levelno == logging.WARNING
         assert "STORAGE_ACL" in record.getMessage()
@@ -388,13 +388,13 @@ class TestAcls:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        monkeypatch.setattr(gcs, "_RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(asking, "RETRY_SECONDS", 0.01)
         scripted.answers = [failure, failure, (200, UNIFORM)]
 
         async def wait(bucket: GcsBucket) -> None:
             assert bucket.public_acl() == PUBLIC_ACL
-            assert bucket._task is not None
-            await asyncio.wait_for(bucket._task, 10)
+            assert bucket._asking.task is not None
+            await asyncio.wait_for(bucket._asking.task, 10)
 
         assert learnt(scripted.api, and_then=wait).public_acl() is None
         assert caplog.text.count("can't ask the bucket") == 2

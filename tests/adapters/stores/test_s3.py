@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adapters.stores import s3
+from adapters.stores import asking, s3
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.contract import make_upload
 from adapters.stores.flavours import FLAVOURS
@@ -136,7 +136,7 @@ class TestAnswersThatSettleIt:
         with answering(status, body) as origin:
             bucket = bucket_at(origin)
             assert acl_of(bucket) == PUBLIC_ACL
-            assert bucket._task is None
+            assert bucket._asking.task is None
 
     def test_a_bucket_that_owns_all_its_objects_takes_none(self) -> None:
         rules = "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>"
@@ -156,15 +156,15 @@ class TestFailures:
     def test_a_store_that_fails_is_asked_again_until_it_answers(
         self, monkeypatch: pytest.MonkeyPatch, status: int, body: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(s3, "_RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(asking, "RETRY_SECONDS", 0.01)
 
         async def scenario(failing: str, working: str) -> None:
             bucket = bucket_at(failing)
             async with started(bucket):
                 assert bucket.public_acl() == PUBLIC_ACL
                 bucket.address, bucket._sdk = BucketAddress(working, "datasets"), None
-                assert bucket._task is not None
-                await asyncio.wait_for(bucket._task, 10)
+                assert bucket._asking.task is not None
+                await asyncio.wait_for(bucket._asking.task, 10)
                 assert bucket.public_acl() is None
 
         rules = "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>"
