@@ -238,9 +238,12 @@ def _backend_name(reader: EnvironmentReader) -> str:
 
 def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | None:
     name = _backend_name(reader)
+    public_url = reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
+    if reader.environ.get("STORAGE_BACKEND", "") not in ("", name):  # it is no store's name, which was said
+        _pass_over_storage_settings(reader)
+        return None
     if name not in tuple(Backend):
         factory = reader.parsed("STORAGE_BACKEND", load_factory, name)
-        reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
         if factory is None:
             _pass_over_storage_settings(reader)
             return None
@@ -250,7 +253,6 @@ def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | N
     if bucket and not _BUCKET_NAME.fullmatch(bucket):
         reader.fault(f"STORAGE_BUCKET_NAME is not the name of a bucket: {bucket!r}")
     credentials = _credentials(reader, optional=backend is Backend.S3)
-    public_url = reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
     if backend is Backend.S3:
         return _s3_store(reader, bucket, credentials)
     return _served_store(reader, bucket, credentials, backend, public_url)

@@ -344,6 +344,14 @@ class TestServedStores:
     def test_the_address_of_the_service_is_accepted_with_every_backend(self) -> None:
         assert s3(PUBLIC_URL="https://data.example.com/bits").public.url == "https://s3.amazonaws.com/datahub"
 
+    @pytest.mark.parametrize("base", [ORIGINAL, DISK, AZURE, GCS], ids=["s3", "disk", "azure", "gcs"])
+    def test_a_name_that_is_no_store_is_all_that_is_said(self, base: Environment) -> None:
+        with pytest.raises(Misconfigured) as refusal:
+            Settings.from_environment({**base, "STORAGE_BACKEND": "azur"})
+        (problem,) = refusal.value.problems
+        assert problem.startswith("STORAGE_BACKEND must be one of s3, disk, memory, azure, gcs")
+        assert problem.endswith("not 'azur'; did you mean azure?")
+
 
 class TestAzure:
     def test_an_account_and_its_key_are_enough(self) -> None:
