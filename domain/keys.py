@@ -141,13 +141,13 @@ class ObjectKey(CheckedText):
     plain = staticmethod(_is_plain_path)
 
     @classmethod
-    def inside(cls, folder: str, path: RelativePath) -> Self:
-        """Join the beginning of a key, which ends in "/", and a path in there.
+    def inside(cls, folder: "ObjectKey", path: RelativePath) -> Self:
+        """Join a folder, which keeps all rules of a key itself, and a path in there.
 
         Only the rule of the length looks across a slash, which isn't part of any composed character either; so this is
         a key if the result is short enough.
         """
-        key = f"{folder}{path}"
+        key = f"{folder}/{path}"
         return str.__new__(cls, key) if len(key) <= MAX_SEGMENT_BYTES else cls(key)
 
     @staticmethod

@@ -74,12 +74,17 @@ class BatchPattern:
     rest: tuple[tuple[Callable[[DeclaredFile], str], str], ...]
     """Each field of the file, with the text behind it."""
 
-    is_path_in_folder: bool = field(init=False)
-    """Whether each key is the file's path in a folder that all share."""
+    _path_folder: ObjectKey | None = field(init=False)
+    """The folder that all share, where each key is the file's path in there, and the folder breaks no rule itself."""
 
-    @is_path_in_folder.default
-    def _ends_with_the_path(self) -> bool:
-        return self.rest == ((_FILE_FIELDS["path"], ""),) and self.start.endswith("/")
+    @_path_folder.default
+    def _folder_of_paths(self) -> ObjectKey | None:
+        if self.rest != ((_FILE_FIELDS["path"], ""),) or not self.start.endswith("/"):
+            return None
+        try:
+            return ObjectKey(self.start[:-1])
+        except InvalidInput:  # what literal text and names make together need not be fit for a key
+            return None
 
     @property
     def folder(self) -> str:
@@ -88,8 +93,8 @@ class BatchPattern:
 
     def key_of(self, file: DeclaredFile) -> ObjectKey:
         """Make the key of `file`. Raises `InvalidInput`: `invalid_key`, `digest_required`."""
-        if self.is_path_in_folder:
-            return ObjectKey.inside(self.start, file.path)
+        if self._path_folder is not None:
+            return ObjectKey.inside(self._path_folder, file.path)
         key = self.start
         for value_of, text in self.rest:
             key += value_of(file) + text

@@ -377,3 +377,26 @@ def test_an_owners_name_is_text_and_no_expression() -> None:
     assert not pattern.allows(Owner(".*"), ObjectKey(f"x/bob/{HEX}"))
     assert pattern.allows(Owner(".*"), ObjectKey(f"x/.*/{HEX}"))
     assert not pattern.allows(Owner("bob|alice"), ObjectKey(f"x/bob/{HEX}"))
+
+
+@pytest.mark.parametrize(
+    ("template", "dataset"),
+    [
+        ("{owner}/e{name}/{path}", "\u0301x"),
+        ("{owner}/${name}/{path}", "{filename}"),
+        ("{owner}/prefix-{name}/{path}", "é" * 126),
+        ("{owner}/{name}x/{path}", "é" * 127 + "y"),
+    ],
+    ids=["not normalised", "${filename}", "a long segment", "a longer one"],
+)
+def test_what_text_and_a_name_make_together_keeps_the_rules_of_a_key(template: str, dataset: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        key_of(KeyPattern.parse(template), ALICE, Dataset(dataset), file_at("a.csv"))
+    assert refusal.value.code is ErrorCode.INVALID_KEY
+
+
+@given(folder=st.one_of(bits.short_owners, bits.paths), path=bits.paths)
+def test_a_path_in_a_folder_is_a_key_exactly_if_both_together_are_one(folder: str, path: RelativePath) -> None:
+    joined = f"{folder}/{path}"
+    key = attempt(ObjectKey.inside, ObjectKey(str(folder)), path)
+    assert (key == joined) if ObjectKey.fault(joined) is None else isinstance(key, InvalidInput)
