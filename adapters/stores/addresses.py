@@ -1,7 +1,7 @@
 """Where clients find a bucket and its objects: path-style and virtual-host-style URLs."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -77,6 +77,17 @@ class BucketAddress:
         if not self.base_path and not is_ip_address(urlsplit(self.origin).hostname or ""):
             other = Addressing.VIRTUAL if self.addressing is Addressing.PATH else Addressing.PATH
             yield evolve(self, addressing=other)
+
+
+def url_prefixes(addresses: Iterable[BucketAddress], key_prefix: str) -> Sequence[str]:
+    """Give the URLs under which objects of a bucket with these addresses are found, as `UploadSigner` says."""
+    end = f"/{uri_encode_path(key_prefix)}" if key_prefix else ""
+    return [f"{address.url}{end}" for address in addresses]
+
+
+def key_of_url(addresses: Iterable[BucketAddress], url: str) -> ObjectKey | None:
+    """Give the key that a URL of any of these addresses names; or None."""
+    return next(filter(None, (address.key_of(url) for address in addresses)), None)
 
 
 def _has_extras(url: str, parts: SplitResult) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from attrs import field, frozen
 
-from adapters.stores.addresses import BucketAddress
+from adapters.stores.addresses import BucketAddress, key_of_url, url_prefixes
 from adapters.stores.azure_sas import (
     CREATE,
     CREATE_OR_REPLACE,
@@ -100,11 +100,11 @@ class AzureSigning:
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:
         """Give the one form that a container's URLs have."""
-        return [f"{self.address.url}/{uri_encode_path(key_prefix)}" if key_prefix else self.address.url]
+        return url_prefixes([self.address], key_prefix)
 
     def key_of_url(self, url: str) -> ObjectKey | None:
         """Recognise the URLs of every address."""
-        return next(filter(None, (address.key_of(url) for address in (self.address, *self.other_addresses))), None)
+        return key_of_url([self.address, *self.other_addresses], url)
 
     def _terms(
         self, key: SigningKey, permissions: str, lifetime: timedelta, now: datetime, disposition: str = ""

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, evolve, field, frozen
 
-from adapters.stores.addresses import BucketAddress
+from adapters.stores.addresses import BucketAddress, key_of_url, url_prefixes
 from adapters.stores.asking import Asking
 from adapters.stores.content_disposition import attachment
 from adapters.stores.gcs_account import ServiceAccount
@@ -126,13 +126,12 @@ class GcsSigning:
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:
         """Give the prefixes in both forms that a bucket's URL has ("Request endpoints"), that of `object_url` first."""
-        end = f"/{uri_encode_path(key_prefix)}" if key_prefix else ""
-        return [f"{form.url}{end}" for form in self.address.forms()]
+        return url_prefixes(self.address.forms(), key_prefix)
 
     def key_of_url(self, url: str) -> ObjectKey | None:
         """Recognise both forms, of every address."""
-        forms = (form for address in (self.address, *self.other_addresses) for form in address.forms())
-        return next(filter(None, (form.key_of(url) for form in forms)), None)
+        addresses = [self.address, *self.other_addresses]
+        return key_of_url((form for address in addresses for form in address.forms()), url)
 
     def _signer(self, now: datetime) -> V4Signer:
         return V4Signer(self.account.email, self.account.sign, now)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from attrs import define, evolve, field, frozen
 
-from adapters.stores.addresses import BucketAddress
+from adapters.stores.addresses import BucketAddress, key_of_url, url_prefixes
 from adapters.stores.content_disposition import attachment
 from adapters.stores.flavours import Flavour
 from adapters.stores.sigv4 import (
@@ -99,13 +99,12 @@ class S3Signing:
 
     def url_prefixes(self, key_prefix: str) -> Sequence[str]:
         """Give the prefixes in both addressing styles, that of `object_url` first."""
-        end = f"/{uri_encode_path(key_prefix)}" if key_prefix else ""
-        return [f"{form.url}{end}" for form in self.address.forms()]
+        return url_prefixes(self.address.forms(), key_prefix)
 
     def key_of_url(self, url: str) -> ObjectKey | None:
         """Recognise both addressing styles, of every address."""
-        forms = (form for address in (self.address, *self.other_addresses) for form in address.forms())
-        return next(filter(None, (form.key_of(url) for form in forms)), None)
+        addresses = [self.address, *self.other_addresses]
+        return key_of_url((form for address in addresses for form in address.forms()), url)
 
     def acl_for(self, access: Access) -> str | None:
         """Give the acl to sign; None where the bucket takes none."""
@@ -129,7 +128,6 @@ class _Batch:
         self._signing = signing
         self._signer = signer
         self._seconds = int(terms.lifetime.total_seconds())
-        self._create_only = not terms.overwrite
         self._expires_at = signer.expires_at(self._seconds)
         self._url = signing.address.url
 
@@ -172,6 +170,10 @@ class _Forms(_Batch):
 
 class _Puts(_Batch):
     """The presigned PUT requests of a batch."""
+
+    def __init__(self, signing: S3Signing, signer: Signer, terms: UploadTerms) -> None:
+        super().__init__(signing, signer, terms)
+        self._create_only = not terms.overwrite
 
     def sign(self, upload: Upload) -> SignedUpload:
         address = self._signing.address

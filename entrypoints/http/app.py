@@ -10,6 +10,7 @@ from attrs import frozen
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -19,7 +20,6 @@ from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.http import wire
 from entrypoints.http.answers import JsonInPieces
-from entrypoints.http.cors import BrowserCors
 from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.settings import ServedSettings
@@ -202,7 +202,7 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
 
 def _cors(service: Service) -> Middleware:
     return Middleware(
-        BrowserCors,
+        CORSMiddleware,
         allow_origins=service.settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT"],
         allow_headers=["*"],

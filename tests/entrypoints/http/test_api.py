@@ -310,6 +310,11 @@ class TestCors:
         exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
         assert {"ETag", "Location", "Retry-After", "WWW-Authenticate"} <= exposed
 
+    @pytest.mark.parametrize("origins", ["*", "https://portal.example.com"])
+    def test_what_a_cache_kept_for_others_is_not_given_to_a_browser(self, origins: str) -> None:
+        with live_service(CORS_ALLOW_ORIGINS=origins) as service:
+            assert "Origin" in service.send("GET", "/store/datasets/alice/a.csv").headers["Vary"]
+
     def test_origins_can_be_limited(self) -> None:
         with live_service(CORS_ALLOW_ORIGINS="https://portal.example.com") as service:
             mine = service.send("OPTIONS", "/rawstore/authorize", headers=self.PREFLIGHT)
