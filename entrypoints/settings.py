@@ -239,15 +239,13 @@ def _backend_name(reader: EnvironmentReader) -> str:
 def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | None:
     name = _backend_name(reader)
     public_url = reader.parsed("PUBLIC_URL", service_url, reader.text("PUBLIC_URL", DEFAULT_PUBLIC_URL))
-    if reader.environ.get("STORAGE_BACKEND", "") not in ("", name):  # it is no store's name, which was said
+    is_no_store = reader.environ.get("STORAGE_BACKEND", "") not in ("", name)  # which has been said
+    if is_no_store or name not in tuple(Backend):
+        factory = None if is_no_store else reader.parsed("STORAGE_BACKEND", load_factory, name)
+        if factory is not None:
+            return factory(reader)
         _pass_over_storage_settings(reader)
         return None
-    if name not in tuple(Backend):
-        factory = reader.parsed("STORAGE_BACKEND", load_factory, name)
-        if factory is None:
-            _pass_over_storage_settings(reader)
-            return None
-        return factory(reader)
     backend = Backend(name)
     bucket = reader.required("STORAGE_BUCKET_NAME", "the bucket that files go to")
     if bucket and not _BUCKET_NAME.fullmatch(bucket):
