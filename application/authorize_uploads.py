@@ -6,12 +6,15 @@ from itertools import chain
 
 from attrs import evolve, frozen
 
-from application.ports import Inspection, ObjectInspector, Turns, UploadSigner
+from application.multipart import Multipart
+from application.ports import Inspection, ObjectInspector, Preparation, Turns, UploadSigner
 from domain.batches import Batch, BatchRules, Decision
+from domain.errors import InvalidBatch, InvalidInput
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey
-from domain.uploads import SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
+from domain.multipart import PartPlan
+from domain.uploads import SignedMultipart, SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
 from domain.values import frozen_by_type
 
 _DECIDED_PER_TURN = 200
@@ -38,7 +41,7 @@ class AuthorizedUploads:
     `signed` can be iterated over once: each request is signed when it is asked for.
     """
 
-    signed: Iterable[SignedUpload]
+    signed: Iterable[SignedUpload | SignedMultipart]
     _found: Mapping[ObjectKey, FoundObject | None]
 
     def exists(self, upload: Upload) -> bool | None:
@@ -50,11 +53,21 @@ class AuthorizedUploads:
         return None if status is Status.UNKNOWN else status is Status.STORED
 
 
+@frozen_by_type
+class _Decided:
+    """The uploads of a batch; those that are sent whole as they are signed, in order; the others with their plans."""
+
+    uploads: Sequence[Upload]
+    whole: Iterator[SignedUpload]
+    plans: Mapping[Upload, PartPlan]
+
+
 @frozen
 class AuthorizeUploads:
     """The use-case. `preferred_method` is the operator's choice, where a client leaves it open.
 
     With an `inspector` the store is asked which files it has, for as long as `patience`; signing never waits longer.
+    `multipart` is None where the store takes no files in parts.
     """
 
     signer: UploadSigner
@@ -64,40 +77,97 @@ class AuthorizeUploads:
     preferred_method: UploadMethod | None = None
     inspector: ObjectInspector | None = None
     patience: timedelta = timedelta(seconds=2)
+    multipart: Multipart | None = None
 
     async def __call__(self, principal: Principal, request: UploadRequest, now: datetime) -> AuthorizedUploads:
         """Sign every declared file, in order, or none: all are validated before the first is signed.
 
-        Raises what `Batch.open`, `Decision.uploads`, `UploadWishes.choose_method` and `sign_uploads` raise.
+        Files in parts need the store, which is asked to begin them after all that. Raises what `Batch.open`,
+        `Decision.uploads`, `PartPlan.of`, `UploadWishes.choose_method`, `sign_uploads` and `Multipart.begin` raise.
         """
-        batch = Batch.open(principal, request.metadata, request.filedata, self.rules)
+        rules = self.rules if self._multipart_for(request.wishes) is None else self.rules.in_parts
+        batch = Batch.open(principal, request.metadata, request.filedata, rules)
         if self.inspector is None:
-            _, signed = await self._decide(batch, request.wishes, now)
-            return AuthorizedUploads(signed, {})
+            decided = await self._decide(batch, request.wishes, now)
+            return await self._authorized(decided, decided.whole, {}, now)
         prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
         try:
-            uploads, signed = await self._decide(batch, request.wishes, now)
-            answer = self.inspector.inspect(uploads, now, self.patience, prepared)
-            if len(uploads) > _DECIDED_PER_TURN:
-                inspection, ahead = await self._sign_while(answer, signed)
-            else:
-                inspection, ahead = await answer, ()
+            decided = await self._decide(batch, request.wishes, now)
+            inspection, signed = await self._inspect(self.inspector, decided, now, prepared)
         finally:
             if prepared is not None:
                 prepared.drop()
         # A store that is slow or down doesn't stop signing, so its failure is not ours.
-        return AuthorizedUploads(chain(ahead, signed), inspection.found)
+        return await self._authorized(decided, signed, inspection.found, now)
 
-    async def _decide(
-        self, batch: Batch, wishes: UploadWishes, now: datetime
-    ) -> tuple[Sequence[Upload], Iterator[SignedUpload]]:
+    def _multipart_for(self, wishes: UploadWishes) -> Multipart | None:
+        return self.multipart if wishes.accepts_parts else None
+
+    async def _decide(self, batch: Batch, wishes: UploadWishes, now: datetime) -> _Decided:
         """Decide all uploads, and get ready to sign them."""
         uploads = await decide_uploads(batch, self.turns)
         if self.rules.pattern.needs:
             wishes = evolve(wishes, require=wishes.require | self.rules.pattern.needs)
+        plans = self._plans(uploads, wishes)
+        whole = [upload for upload in uploads if upload not in plans] if plans else uploads
+        if not whole:
+            return _Decided(uploads, iter(()), plans)
         method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
         terms = UploadTerms(method, self.lifetime, wishes.overwrite)
-        return uploads, iter(self.signer.sign_uploads(uploads, terms, now))
+        return _Decided(uploads, iter(self.signer.sign_uploads(whole, terms, now)), plans)
+
+    def _plans(self, uploads: Sequence[Upload], wishes: UploadWishes) -> Mapping[Upload, PartPlan]:
+        """Plan the parts of those files that are to come so. Raises `InvalidInput`."""
+        multipart = self._multipart_for(wishes)
+        if multipart is None:
+            return {}
+        longest_whole = multipart.threshold if wishes.accepts_whole_files else -1
+        plans, problems = {}, []
+        for upload in uploads:
+            if upload.file.length > longest_whole:
+                try:
+                    plans[upload] = PartPlan.of(upload.file, multipart.limits)
+                except InvalidInput as error:
+                    error.path = upload.file.path
+                    problems.append(error)
+        if problems:
+            raise InvalidBatch(problems)
+        if plans:
+            wishes.require_parts(self.signer.capabilities)
+        return plans
+
+    async def _inspect(
+        self, inspector: ObjectInspector, decided: _Decided, now: datetime, prepared: Preparation | None
+    ) -> tuple[Inspection, Iterable[SignedUpload]]:
+        """Ask the store what it has, and sign some of many files meanwhile."""
+        answer = inspector.inspect(decided.uploads, now, self.patience, prepared)
+        if len(decided.uploads) <= _DECIDED_PER_TURN:
+            return await answer, decided.whole
+        inspection, ahead = await self._sign_while(answer, decided.whole)
+        return inspection, chain(ahead, decided.whole)
+
+    async def _authorized(
+        self,
+        decided: _Decided,
+        whole: Iterable[SignedUpload],
+        found: Mapping[ObjectKey, FoundObject | None],
+        now: datetime,
+    ) -> AuthorizedUploads:
+        """Begin what comes in parts, and isn't there already."""
+        authorized = AuthorizedUploads(whole, found)
+        if self.multipart is None or not decided.plans:
+            return authorized
+        plans = decided.plans
+        stored = {upload.key for upload in plans if authorized.exists(upload)}
+        to_begin = {upload.key: upload for upload in plans if upload.key not in stored}
+        begun = await self.multipart.begin({upload: plans[upload] for upload in to_begin.values()}, now)
+        signed_in_parts = {
+            upload: evolve(begun[upload.key], upload=upload)
+            if upload.key in begun
+            else self.multipart.nothing_to_send(upload, plan, now)
+            for upload, plan in plans.items()
+        }
+        return AuthorizedUploads(_in_order(decided.uploads, iter(whole), signed_in_parts), found)
 
     async def _sign_while(
         self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]
@@ -115,6 +185,14 @@ class AuthorizeUploads:
             return await looking, ahead
         finally:
             looking.cancel()
+
+
+def _in_order(
+    uploads: Iterable[Upload], whole: Iterator[SignedUpload], in_parts: Mapping[Upload, SignedMultipart]
+) -> Iterator[SignedUpload | SignedMultipart]:
+    for upload in uploads:
+        signed = in_parts.get(upload)
+        yield next(whole) if signed is None else signed
 
 
 async def decide_uploads(batch: Batch, turns: Turns) -> Sequence[Upload]:

@@ -19,18 +19,20 @@ class StoreDescription:
     capabilities: Capabilities
     rules: BatchRules
     lifetime: timedelta
+    threshold: int
 
 
 @frozen
 class DescribeStore:
-    """The use-case."""
+    """The use-case. Files of more than `threshold` bytes come in parts, if the store and the client can."""
 
     signer: UploadSigner
     rules: BatchRules
     lifetime: timedelta
+    threshold: int
 
     def __call__(self, principal: Principal) -> StoreDescription:
         """Describe the store as `principal` sees it. Raises `AccessDenied` without the permission to upload."""
         principal.require_upload_permission()
         prefixes = self.signer.url_prefixes(self.rules.pattern.prefix_of(principal.userid))
-        return StoreDescription(prefixes, self.signer.capabilities, self.rules, self.lifetime)
+        return StoreDescription(prefixes, self.signer.capabilities, self.rules, self.lifetime, self.threshold)

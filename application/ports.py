@@ -28,7 +28,17 @@ from domain.files import Md5, Sha256
 from domain.identity import Principal
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
-from domain.uploads import Access, Capabilities, SignedDownload, SignedUpload, Upload, UploadTerms
+from domain.multipart import ArrivedPart, UploadId
+from domain.uploads import (
+    Access,
+    Capabilities,
+    MultipartUpload,
+    SignedDownload,
+    SignedPart,
+    SignedUpload,
+    Upload,
+    UploadTerms,
+)
 from domain.values import frozen_by_type
 
 _T = TypeVar("_T")
@@ -174,6 +184,88 @@ class ObjectInspector(Protocol):
         """
 
 
+@frozen_by_type
+class SignedParts:
+    """Requests for some parts of an upload, each signed when it is asked for; to be iterated over once."""
+
+    expires_at: datetime
+    parts: Iterable[SignedPart]
+
+
+class PartSigner(Protocol):
+    """Signs requests that let single parts of an upload into the store.
+
+    A request binds the key, the upload, the number of the part, and of what `capabilities` names for MULTIPART the
+    length and the expiry; and the part's MD5, where it is declared and the store checks it.
+    """
+
+    def sign_parts(
+        self, upload: MultipartUpload, numbers: Iterable[int], lifetime: timedelta, now: datetime
+    ) -> SignedParts:
+        """Sign a PUT for each of these parts, in order. `expires_at` is as in `sign_uploads`.
+
+        Raises `Unavailable` when there are no valid credentials to sign with.
+        """
+
+
+@frozen_by_type
+class Progress:
+    """What a store has of an upload: the parts that have arrived, by number; or that it was completed."""
+
+    arrived: Mapping[int, ArrivedPart]
+    is_complete: bool = False
+
+
+@frozen_by_type
+class PendingUpload:
+    """An upload in parts that was begun, and neither completed nor aborted."""
+
+    key: ObjectKey
+    upload_id: UploadId
+    begun: datetime
+
+
+class MultipartStore(Protocol):
+    """Puts objects together from parts that clients send by themselves.
+
+    All that is known of an upload is in the store. An upload's id counts for its own key alone: with another key there
+    is no such upload. All methods but `pending` take a bounded time; all raise `Unavailable` if the store doesn't
+    answer as it should.
+    """
+
+    async def begin(self, uploads: Sequence[Upload], now: datetime) -> Sequence[UploadId]:
+        """Begin an upload for each, in order; if one can't be begun, the others are aborted as far as possible.
+
+        What the declaration says of media type and access counts from here on, whatever the parts say.
+        """
+
+    async def progress(self, key: ObjectKey, upload_id: UploadId, now: datetime) -> Progress | None:
+        """Tell what has arrived; None if there is no such upload at this key, or it was aborted.
+
+        That it was completed is told for as long as the object that it became is still there.
+        """
+
+    async def complete(
+        self, upload: MultipartUpload, parts: Sequence[ArrivedPart], now: datetime, *, overwrite: bool = True
+    ) -> None:
+        """Make the object of exactly these parts, in one step: all of it is visible, or nothing.
+
+        With `overwrite` False and an object already there, raises `ObjectExists`, where the store claims no-overwrite
+        for MULTIPART. Raises `DigestMismatch` where it claims a digest that was declared, and the bytes have another;
+        `PartsChanged` when the upload has ended meanwhile, or these are no longer its parts. After an error the parts
+        are still there.
+        """
+
+    async def abort(self, key: ObjectKey, upload_id: UploadId, now: datetime) -> None:
+        """Drop an upload and its parts; does nothing if there is none. What was completed stays."""
+
+    def pending(self, now: datetime) -> AsyncIterator[PendingUpload]:
+        """Give all uploads that are pending in this store, in any order, whoever began them.
+
+        Empty where the store drops them by itself.
+        """
+
+
 class Startable(Protocol):
     """Something that has work to do between the start of the service and its end."""
 
@@ -220,13 +312,18 @@ class SettingsReader(Protocol):
 
 @frozen
 class Store:
-    """A store, ready to be wired: its abilities, and what must be started and asked for health."""
+    """A store, ready to be wired: its abilities, and what must be started and asked for health.
+
+    It takes files in parts if it has both `part_signer` and `multipart`, and `capabilities` say so.
+    """
 
     signer: UploadSigner
     downloads: DownloadSigner
     inspector: ObjectInspector
     startables: Sequence[Startable] = ()
     probes: Sequence[Probe] = ()
+    part_signer: PartSigner | None = None
+    multipart: MultipartStore | None = None
 
 
 @frozen
@@ -314,6 +411,39 @@ class StoredObject(Protocol):
         """Give back what is open. Never raises."""
 
 
+class IncomingPart(Protocol):
+    """A part of an upload whose bytes are arriving; it counts only once `commit` has returned."""
+
+    @property
+    def received(self) -> int:
+        """How many bytes have been written so far."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append. Raises `StorageFull` or `StorageFailed`."""
+
+    async def digests(self) -> tuple[Md5, Sha256]:
+        """Give the digests of all that was written. Raises `StorageFull` or `StorageFailed`."""
+
+    async def commit(self) -> ArrivedPart:
+        """Make it the part with its number, in place of an earlier one; return when it would survive a loss of power.
+
+        Raises `PartsChanged` when the upload has ended meanwhile, `StorageFull` or `StorageFailed`.
+        """
+
+    async def discard(self) -> None:
+        """Forget what was written; does nothing after `commit`. Never raises."""
+
+
+class PartWriter(Protocol):
+    """Takes in the bytes of parts, for stores whose bytes we serve ourselves."""
+
+    async def receive_part(self, key: ObjectKey, upload_id: UploadId, number: int) -> IncomingPart | None:
+        """Begin to take a part; None if there is no such upload at this key.
+
+        The caller ends it with `commit` or `discard`, whatever happens. Raises `StorageFull` or `StorageFailed`.
+        """
+
+
 class ObjectReader(Protocol):
     """Gives bytes, for stores whose bytes we serve ourselves."""
 
@@ -335,3 +465,11 @@ class StorageFailed(StorageError):
 
 class ObjectExists(Exception):
     """There is an object at this key already, and the writer asked not to replace it."""
+
+
+class DigestMismatch(Exception):
+    """The parts that arrived make other bytes than those that were declared."""
+
+
+class PartsChanged(Exception):
+    """The upload has ended, or some of its parts have been replaced, since one looked."""

@@ -24,7 +24,7 @@ class Verdict:
 
 @frozen
 class VerifyUploads:
-    """The use-case. The store is asked for at most `patience`."""
+    """The use-case. The store is asked for at most `patience`; `rules` are those for files that may come in parts."""
 
     inspector: ObjectInspector
     rules: BatchRules

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Self
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from domain.errors import AccessDenied, ErrorCode, InvalidBatch, InvalidInput
 from domain.files import DeclaredFile, FileRules
@@ -29,6 +29,11 @@ class BatchRules:
     pattern: KeyPattern
     files: FileRules
     max_files: int = 10_000
+
+    @property
+    def in_parts(self) -> "BatchRules":
+        """The rules for files that need not come in one request."""
+        return evolve(self, files=self.files.in_parts)
 
 
 @frozen_by_type

@@ -45,6 +45,14 @@ class ErrorCode(StrEnum):
     DIGEST_REQUIRED = "digest_required"
     INVALID_TYPE = "invalid_type"
     INVALID_NAME = "invalid_name"
+    INVALID_PARTS = "invalid_parts"
+
+    # Uploads in parts
+    INVALID_UPLOAD_ID = "invalid_upload_id"
+    UPLOAD_NOT_FOUND = "upload_not_found"
+    UPLOAD_INCOMPLETE = "upload_incomplete"
+    OBJECT_EXISTS = "object_exists"
+    DIGEST_MISMATCH = "digest_mismatch"
 
     # Downloads
     INVALID_URL = "invalid_url"

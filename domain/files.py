@@ -1,13 +1,14 @@
 """What a client declares of a file: its digests, media type, length and name."""
 
 import base64
+import hashlib
 import mimetypes
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import RelativePath
@@ -149,10 +150,62 @@ _known_media_type = lru_cache(maxsize=256)(MediaType)  # ten thousand files have
 
 @frozen
 class FileRules:
-    """What the operator and the store demand of each file. `max_bytes` is the longest file of one signed request."""
+    """What the operator and the store demand of each file.
+
+    `max_bytes` is the longest file of one signed request, and `max_bytes_in_parts` the longest that may come in parts;
+    0 where none may.
+    """
 
     max_bytes: int
     require_digest: bool = True
+    max_bytes_in_parts: int = 0
+
+    @property
+    def in_parts(self) -> "FileRules":
+        """The rules for files that need not come in one request."""
+        return evolve(self, max_bytes=max(self.max_bytes, self.max_bytes_in_parts))
+
+
+@frozen_by_type
+class DeclaredParts:
+    """How a client cuts a file: into parts of `size` bytes, the last perhaps shorter; and the MD5 of each, in order."""
+
+    size: int
+    md5: tuple[Md5, ...] | None = None
+
+    @classmethod
+    def parse(cls, value: object, length: int) -> Self:
+        """Read the parts of a file of `length` bytes: an object with `size`, and perhaps `md5`.
+
+        Raises `InvalidInput`: `invalid_parts`, `invalid_md5`.
+        """
+        if not isinstance(value, Mapping):
+            raise _bad_parts("parts must be an object with size, and perhaps md5")
+        size, md5 = value.get("size"), value.get("md5")
+        if type(size) is not int or size < 1:
+            raise _bad_parts("parts.size must be a whole number of bytes")
+        if md5 is None:
+            return cls(size)
+        if not isinstance(md5, list | tuple):
+            raise _bad_parts("parts.md5 must be a list")
+        if len(md5) != -(-length // size):
+            raise _bad_parts(f"parts.md5 must have one digest for each part of {size} bytes")
+        return cls(size, tuple(map(Md5, md5)))
+
+    @property
+    def composite(self) -> str | None:
+        """What S3 makes of the parts' MD5s for an entity tag: the MD5 in hexadecimal of all of them, "-", their number.
+
+        (Amazon S3 User Guide, "Checking object integrity", on multipart uploads.)
+        """
+        if not self.md5:
+            return None
+        digest = hashlib.md5(b"".join(part.raw for part in self.md5), usedforsecurity=False).hexdigest()
+        return f"{digest}-{len(self.md5)}"
+
+
+def _bad_parts(message: str) -> InvalidInput:
+    return InvalidInput(ErrorCode.INVALID_PARTS, message, field="parts")
 
 
 @frozen_by_type
@@ -165,12 +218,14 @@ class DeclaredFile:
     name: FileName
     md5: Md5 | None = None
     sha256: Sha256 | None = None
+    parts: DeclaredParts | None = None
 
     @classmethod
     def parse(cls, path: object, declaration: object, rules: FileRules) -> Self:
-        """Make the file that a client declares at `path` as a mapping with `length`, `md5`, `sha256`, `type`, `name`.
+        """Make the file that a client declares at `path`.
 
-        Unknown members are ignored; members that are None count as absent. Raises `InvalidInput`.
+        `declaration` is a mapping with `length`, `md5`, `sha256`, `type`, `name` and `parts`. Unknown members are
+        ignored; members that are None count as absent. Raises `InvalidInput`.
         """
         relative_path = RelativePath(path)
         if type(declaration) is not dict and not isinstance(declaration, Mapping):
@@ -178,13 +233,14 @@ class DeclaredFile:
                 ErrorCode.INVALID_FILE, "a file is declared as an object with length, md5, type and name"
             )
         get = declaration.get
-        md5, sha256, media_type, name = get("md5"), get("sha256"), get("type"), get("name")
+        md5, sha256, media_type, name, parts = get("md5"), get("sha256"), get("type"), get("name"), get("parts")
         if md5 is None and sha256 is None and rules.require_digest:
             raise InvalidInput(ErrorCode.DIGEST_REQUIRED, "md5 or sha256 is required", field="md5")
+        length = _parse_length(get("length"), rules)
         # By position, which is twice as fast as by name; there are ten thousand of these.
         return cls(
             relative_path,
-            _parse_length(get("length"), rules.max_bytes),
+            length,
             (
                 MediaType.of_extension(relative_path.extension)
                 if media_type is None
@@ -193,6 +249,7 @@ class DeclaredFile:
             FileName(relative_path.basename if name is None else name),
             None if md5 is None else Md5(md5),
             None if sha256 is None else Sha256(sha256),
+            None if parts is None else DeclaredParts.parse(parts, length),
         )
 
     @property
@@ -201,7 +258,7 @@ class DeclaredFile:
         return (self.length, self.md5, self.sha256)
 
 
-def _parse_length(value: object, max_bytes: int) -> int:
+def _parse_length(value: object, rules: FileRules) -> int:
     # `True` is an int to Python, and 5.0 equals 5: only a real integer is a length.
     if type(value) is not int:
         raise InvalidInput(
@@ -209,6 +266,9 @@ def _parse_length(value: object, max_bytes: int) -> int:
         )
     if value < 0:
         raise InvalidInput(ErrorCode.INVALID_LENGTH, "length must not be negative", field="length")
-    if value > max_bytes:
-        raise InvalidInput(ErrorCode.FILE_TOO_LARGE, f"length is over the limit of {max_bytes} bytes", field="length")
+    if value > rules.max_bytes:
+        limit = f"length is over the limit of {rules.max_bytes} bytes"
+        if value <= rules.max_bytes_in_parts:
+            limit += ' for one request; the file can come in parts: send "accept": ["MULTIPART", "PUT", "POST"]'
+        raise InvalidInput(ErrorCode.FILE_TOO_LARGE, limit, field="length")
     return value

@@ -23,7 +23,7 @@ from domain.errors import Misconfigured
 from domain.files import FileRules
 from domain.identity import TokenRules
 from domain.patterns import DEFAULT_PATTERN, KeyPattern
-from domain.uploads import UploadMethod
+from domain.uploads import SINGLE_REQUEST, UploadMethod
 from entrypoints.environment import EnvironmentReader, service_url
 from entrypoints.token_settings import token_keys, token_rules
 
@@ -32,6 +32,8 @@ RESERVED_NAMES = ("healthz", "readyz", "metrics", "store")
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
 DEFAULT_REGION = "us-east-1"
+DEFAULT_THRESHOLD = 100 * 1024**2
+"""From there on, parts are what AWS recommends (Amazon S3 User Guide, "Multipart upload overview")."""
 AUTO_ACL = "auto"
 NO_ACL = "none"
 
@@ -127,6 +129,7 @@ class Settings:
     upload_lifetime: timedelta
     download_lifetime: timedelta
     preferred_method: UploadMethod | None
+    multipart_threshold: int
     inspect_on_authorize: bool
     inspect_patience: timedelta
     max_body_bytes: int
@@ -169,6 +172,7 @@ def _rest(
         for name, default in (("UPLOAD_EXPIRES_SECONDS", 3_600), ("DOWNLOAD_EXPIRES_SECONDS", 86_400))
     ]
     method = _preferred_method(reader, store)
+    threshold = reader.integer("MULTIPART_THRESHOLD", DEFAULT_THRESHOLD, low=1, high=MAX_REQUEST_BYTES)
     inspect = reader.flag("INSPECT_ON_AUTHORIZE", default=True)
     patience = timedelta(seconds=reader.integer("INSPECT_TIMEOUT_SECONDS", 2, low=1, high=60))
     max_body_bytes = reader.integer("MAX_BODY_BYTES", 8 * 1024**2, low=1_024, high=1024**3)
@@ -185,6 +189,7 @@ def _rest(
         upload_lifetime=lifetimes[0],
         download_lifetime=lifetimes[1],
         preferred_method=method,
+        multipart_threshold=threshold,
         inspect_on_authorize=inspect,
         inspect_patience=patience,
         max_body_bytes=max_body_bytes,
@@ -342,7 +347,7 @@ def _served_store(
 def _preferred_method(
     reader: EnvironmentReader, store: S3Settings | ServedSettings | Store | None
 ) -> UploadMethod | None:
-    name = reader.choice("STORAGE_UPLOAD_METHOD", tuple(UploadMethod), None, unset="POST where the store has it")
+    name = reader.choice("STORAGE_UPLOAD_METHOD", SINGLE_REQUEST, None, unset="POST where the store has it")
     method = None if name is None else UploadMethod(name)
     if method is not None and store is not None and method not in _methods(store):
         kind = f"flavour {store.flavour.name}" if isinstance(store, S3Settings) else f"backend {_backend_name(reader)}"

@@ -18,6 +18,8 @@ from adapters.tokens.key_sources import FetchedKeys, KeyServer
 from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
+from application.multipart import Multipart
+from application.multipart_uploads import AbortUpload, CompleteUpload, KnownUploads, ResumeUpload
 from application.ports import Probe, Startable, Store, TokenVerifier, Turns
 from application.presign_download import PresignDownload
 from application.verify_uploads import VerifyUploads
@@ -52,6 +54,9 @@ class Service:
     describe_store: DescribeStore
     presign_download: PresignDownload
     verify_uploads: VerifyUploads
+    resume_upload: ResumeUpload
+    complete_upload: CompleteUpload
+    abort_upload: AbortUpload
     startables: Sequence[Startable]
     probes: Sequence[Probe]
 
@@ -66,6 +71,10 @@ def wire(settings: Settings) -> Service:
     _refuse_unsafe_pattern(rules.pattern, store.signer.capabilities)
     authenticate, fetched_keys = _authentication(settings)
     turns = FairTurns()
+    threshold = min(settings.multipart_threshold, rules.files.max_bytes)
+    multipart = _multipart(store, threshold, settings.upload_lifetime, turns)
+    known = KnownUploads(multipart, rules.in_parts)
+    patience = max(settings.inspect_patience, VERIFY_PATIENCE)
     return Service(
         settings=settings,
         authenticate=authenticate,
@@ -78,11 +87,15 @@ def wire(settings: Settings) -> Service:
             preferred_method=settings.preferred_method,
             inspector=store.inspector if settings.inspect_on_authorize else None,
             patience=settings.inspect_patience,
+            multipart=multipart,
         ),
         turns=turns,
-        describe_store=DescribeStore(store.signer, rules, settings.upload_lifetime),
+        describe_store=DescribeStore(store.signer, rules, settings.upload_lifetime, threshold),
         presign_download=PresignDownload(store.downloads, rules.pattern, settings.download_lifetime),
-        verify_uploads=VerifyUploads(store.inspector, rules, turns, max(settings.inspect_patience, VERIFY_PATIENCE)),
+        verify_uploads=VerifyUploads(store.inspector, rules.in_parts, turns, patience),
+        resume_upload=ResumeUpload(known),
+        complete_upload=CompleteUpload(known, store.inspector, patience),
+        abort_upload=AbortUpload(known),
         startables=[*fetched_keys, *store.startables],
         probes=[*fetched_keys, *store.probes],
     )
@@ -99,9 +112,17 @@ def _store(settings: S3Settings | ServedSettings | Store) -> Store:
 
 
 def _rules_for(capabilities: Capabilities, rules: BatchRules) -> BatchRules:
-    """Accept no file that is longer than one request to the store may be."""
+    """Accept no file that is longer than one request to the store may be, or all its parts together."""
     longest = min(rules.files.max_bytes, capabilities.max_request_bytes)
-    return evolve(rules, files=evolve(rules.files, max_bytes=longest))
+    in_parts = 0 if capabilities.parts is None else capabilities.parts.longest_object
+    return evolve(rules, files=evolve(rules.files, max_bytes=longest, max_bytes_in_parts=in_parts))
+
+
+def _multipart(store: Store, threshold: int, lifetime: timedelta, turns: Turns) -> Multipart | None:
+    limits = store.signer.capabilities.parts
+    if store.multipart is None or store.part_signer is None or limits is None:
+        return None
+    return Multipart(store.signer, store.part_signer, store.multipart, limits, threshold, lifetime, turns)
 
 
 def _refuse_unsafe_pattern(pattern: KeyPattern, capabilities: Capabilities) -> None:

@@ -11,16 +11,24 @@ from datetime import timedelta
 from attrs import frozen
 
 from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS
+from domain.multipart import MIB, PartLimits
 from domain.uploads import Capabilities, Guarantee, UploadMethod
 
-GIB = 1024**3
+GIB = 1024 * MIB
 MAX_REQUEST_BYTES = 5 * GIB
 """The longest object of one POST or PUT (Amazon S3 User Guide, "Uploading objects")."""
+
+PART_LIMITS = PartLimits(
+    min_part_bytes=5 * MIB, max_part_bytes=5 * GIB, max_parts=10_000, max_object_bytes=5 * 1024 * GIB
+)
+"""Amazon S3 User Guide, "Amazon S3 multipart upload limits"."""
 
 
 @frozen
 class Flavour:
     """One kind of S3-compatible store: what it enforces of a POST form (None: it takes no forms) and of a signed PUT.
+
+    `parts` is the same for files that come in parts, None where that isn't possible.
 
     `form_md5` and `form_sha256` say whether a form may have the field `Content-MD5` or `x-amz-checksum-sha256`, and
     `put_sha256` whether a PUT may have the latter as a header: a store that doesn't know a field refuses the request.
@@ -32,6 +40,7 @@ class Flavour:
     name: str
     post: frozenset[Guarantee] | None
     put: frozenset[Guarantee]
+    parts: frozenset[Guarantee] | None = None
     form_md5: bool = True
     form_sha256: bool = True
     put_sha256: bool = True
@@ -42,13 +51,18 @@ class Flavour:
     @property
     def methods(self) -> Mapping[UploadMethod, frozenset[Guarantee]]:
         """What is enforced, by method."""
-        by_put = {UploadMethod.PUT: self.put}
-        return by_put if self.post is None else {UploadMethod.POST: self.post, **by_put}
+        ways = {UploadMethod.POST: self.post, UploadMethod.PUT: self.put, UploadMethod.MULTIPART: self.parts}
+        return {method: enforced for method, enforced in ways.items() if enforced is not None}
 
     @property
     def capabilities(self) -> Capabilities:
         """What such a store can do, where the bucket takes ACLs if the flavour has them."""
-        return Capabilities(self.methods, MAX_REQUEST_BYTES, timedelta(seconds=MAX_PRESIGNED_SECONDS))
+        return Capabilities(
+            self.methods,
+            MAX_REQUEST_BYTES,
+            timedelta(seconds=MAX_PRESIGNED_SECONDS),
+            None if self.parts is None else PART_LIMITS,
+        )
 
 
 _BASE = frozenset({Guarantee.KEY, Guarantee.LENGTH, Guarantee.TYPE, Guarantee.EXPIRY})

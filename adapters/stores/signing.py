@@ -15,14 +15,17 @@ from adapters.stores.sigv4 import (
     Signer,
     uri_encode_path,
 )
+from application.ports import SignedParts
 from domain.keys import ObjectKey
 from domain.uploads import (
     Access,
     Capabilities,
     Guarantee,
+    MultipartUpload,
     PostForm,
     PutRequest,
     SignedDownload,
+    SignedPart,
     SignedUpload,
     Upload,
     UploadMethod,
@@ -43,7 +46,7 @@ class _Latest:
 
 @frozen
 class S3Signing:
-    """An `UploadSigner` and a `DownloadSigner` for a bucket that understands Signature Version 4.
+    """An `UploadSigner`, a `PartSigner` and a `DownloadSigner` for a bucket that understands Signature Version 4.
 
     `credentials` gives those that are valid now, and `public_acl` the acl of public uploads, None where the bucket
     takes no ACLs; neither may block. `other_addresses` are further ones at which the bucket's URLs are recognised.
@@ -86,6 +89,25 @@ class S3Signing:
             latest.batch = kind(self, Signer(credentials, self.region, now), terms)
             latest.common = common
         return latest.batch
+
+    def sign_parts(
+        self, upload: MultipartUpload, numbers: Iterable[int], lifetime: timedelta, now: datetime
+    ) -> SignedParts:
+        """Sign a PUT for each of these parts ("UploadPart"), as the port says."""
+        signer = Signer(self.credentials(), self.region, now)
+        origin, path = self.address.bucket_origin, self.address.path_of(upload.upload.key)
+        seconds, declared = int(lifetime.total_seconds()), upload.upload.file.parts
+
+        def signed(number: int) -> SignedPart:
+            length = upload.plan.length_of(number)
+            headers = {"Content-Length": str(length)}
+            if declared is not None and declared.md5 is not None:
+                headers["Content-MD5"] = declared.md5[number - 1]
+            query = [("partNumber", str(number)), ("uploadId", upload.upload_id)]
+            url = signer.presign_url(Request("PUT", origin, path, query, headers), seconds)
+            return SignedPart(number, length, url, headers)
+
+        return SignedParts(signer.expires_at(seconds), map(signed, numbers))
 
     def sign_download(
         self, key: ObjectKey, lifetime: timedelta, now: datetime, filename: str | None = None

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from application.multipart_uploads import MultipartRequest
 from application.ports import Probe
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
@@ -69,6 +70,9 @@ def create_app(service: Service, clock: Clock = utc_now, limits: Limits | None =
         Route(f"{root}/verify", api.verify, methods=["POST"]),
         Route(f"{root}/info", api.info, methods=["GET"]),
         Route(f"{root}/presign", api.presign, methods=["GET"]),
+        Route(f"{root}/multipart/resume", api.resume, methods=["POST"]),
+        Route(f"{root}/multipart/complete", api.complete, methods=["POST"]),
+        Route(f"{root}/multipart/abort", api.abort, methods=["POST"]),
         Route("/healthz", api.healthz, methods=["GET"]),
         Route("/readyz", api.readyz, methods=["GET"]),
         *_store_routes(service, clock),
@@ -129,6 +133,28 @@ class _Api:
 
     async def _body(self, request: Request) -> bytes:
         return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)
+
+    async def resume(self, request: Request) -> Response:
+        async with self._multipart(request) as asked:
+            return _json(wire.render_resumed(await self._service.resume_upload(*asked)))
+
+    async def complete(self, request: Request) -> Response:
+        async with self._multipart(request) as asked:
+            return _json(wire.render_verdict(await self._service.complete_upload(*asked)))
+
+    async def abort(self, request: Request) -> Response:
+        async with self._multipart(request) as asked:
+            await self._service.abort_upload(*asked)
+            return _json(b'{"aborted":true}')
+
+    @asynccontextmanager
+    async def _multipart(self, request: Request) -> AsyncIterator[tuple[Principal, MultipartRequest, datetime]]:
+        """Read what is asked of an upload in parts, and keep a place for it."""
+        now = self._clock()
+        principal = await self._principal(request, now)
+        body = await self._body(request)
+        with self._places:
+            yield principal, wire.parse_multipart_request(body), now
 
     async def info(self, request: Request) -> Response:
         principal = await self._principal(request, self._clock())

@@ -26,8 +26,11 @@ _STATUS_BY_KIND: Final[Mapping[type[BitstoreError], int]] = {
 }
 _STATUS_BY_CODE: Final[Mapping[ErrorCode, int]] = {
     ErrorCode.NOT_FOUND: 404,
+    ErrorCode.UPLOAD_NOT_FOUND: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.BODY_TIMEOUT: 408,
+    ErrorCode.OBJECT_EXISTS: 409,
+    ErrorCode.UPLOAD_INCOMPLETE: 409,
     ErrorCode.BODY_TOO_LARGE: 413,
     ErrorCode.TOO_MANY_FILES: 413,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,

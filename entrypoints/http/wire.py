@@ -12,6 +12,7 @@ from starlette.types import Receive
 
 from application.authorize_uploads import AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
+from application.multipart_uploads import MultipartRequest, Resumed
 from application.ports import Turns
 from application.presign_download import DownloadRequest
 from application.verify_uploads import Verdict
@@ -19,9 +20,21 @@ from domain import strict_json
 from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticated
 from domain.files import FileName
 from domain.keys import Owner, RelativePath
-from domain.uploads import Guarantee, PostForm, SignedDownload, SignedUpload, UploadMethod, UploadWishes
+from domain.multipart import UploadId
+from domain.uploads import (
+    Guarantee,
+    PostForm,
+    SignedDownload,
+    SignedMultipart,
+    SignedUpload,
+    UploadMethod,
+    UploadWishes,
+)
 
-_POST, _PUT = UploadMethod.POST.value, UploadMethod.PUT.value
+_POST, _PUT, _MULTIPART = UploadMethod.POST.value, UploadMethod.PUT.value, UploadMethod.MULTIPART.value
+# What can be done next with an upload in parts: relative to the URL of /authorize (RFC 3986, section 4.2), and so right
+# behind whatever proxy.
+_THEN = {name: f"multipart/{name}" for name in ("resume", "complete", "abort")}
 _MAX_EXPIRY_DIGITS = 9
 
 
@@ -104,18 +117,41 @@ def _too_large(max_bytes: int) -> BitstoreError:
 
 def parse_upload_request(body: bytes) -> UploadRequest:
     """Read the body of /authorize and /verify; what it says of each file is not looked at. Raises `InvalidInput`."""
-    try:
-        members = strict_json.loads(body, orjson.loads)
-    except strict_json.NotStrictJson as error:
-        raise InvalidInput(ErrorCode.INVALID_JSON, f"the body is not strict JSON: {error}") from error
-    if not isinstance(members, dict):
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, "the body must be a JSON object with metadata and filedata")
+    members = _parse_object(body, "metadata and filedata")
     wishes = UploadWishes(
         accept=_accepted(members),
         overwrite=_flag(members, "overwrite", default=True),
         require=_required(members),
     )
     return UploadRequest(_object(members, "metadata"), _object(members, "filedata"), wishes)
+
+
+def parse_multipart_request(body: bytes) -> MultipartRequest:
+    """Read the body of /multipart/…; what it says of the file is not looked at. Raises `InvalidInput`."""
+    members = _parse_object(body, "metadata, path, file and upload_id")
+    path, after = members.get("path"), members.get("after", 0)
+    if not isinstance(path, str):
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, "path must be a string", field="path")
+    if type(after) is not int or after < 0:
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, "after must be the number of a part", field="after")
+    return MultipartRequest(
+        metadata=_object(members, "metadata"),
+        path=path,
+        declaration=members.get("file"),
+        upload_id=UploadId(members.get("upload_id")),
+        after=after,
+        overwrite=_flag(members, "overwrite", default=True),
+    )
+
+
+def _parse_object(body: bytes, expected: str) -> Mapping[str, object]:
+    try:
+        members = strict_json.loads(body, orjson.loads)
+    except strict_json.NotStrictJson as error:
+        raise InvalidInput(ErrorCode.INVALID_JSON, f"the body is not strict JSON: {error}") from error
+    if not isinstance(members, dict):
+        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"the body must be a JSON object with {expected}")
+    return members
 
 
 def _object(members: Mapping[str, object], name: str) -> Mapping[str, object]:
@@ -228,13 +264,12 @@ def _members(files: Iterator[tuple[RelativePath, object]], turns: Turns) -> Iter
         comma = b","
 
 
-def _signed_upload(signed: SignedUpload, exists: bool | None) -> dict[str, object]:  # noqa: FBT001 - a value to write
-    file, request = signed.upload.file, signed.request
+def _signed_upload(signed: SignedUpload | SignedMultipart, exists: bool | None) -> dict[str, object]:  # noqa: FBT001 - a value to write
+    file = signed.upload.file
     answer: dict[str, object] = {
         "name": file.name,
         "type": file.media_type,
         "length": file.length,
-        "upload_url": request.url,
         "object_url": signed.object_url,
         "exists": exists,
         "expires_at": iso_time(signed.expires_at),
@@ -243,6 +278,11 @@ def _signed_upload(signed: SignedUpload, exists: bool | None) -> dict[str, objec
         answer["md5-hash"] = file.md5
     if file.sha256 is not None:
         answer["sha256-hash"] = file.sha256
+    if isinstance(signed, SignedMultipart):
+        answer["upload_method"] = _MULTIPART
+        return answer | _parts(signed)
+    request = signed.request
+    answer["upload_url"] = request.url
     if isinstance(request, PostForm):
         answer["upload_method"] = _POST
         answer["upload_query"] = request.fields
@@ -252,11 +292,48 @@ def _signed_upload(signed: SignedUpload, exists: bool | None) -> dict[str, objec
     return answer
 
 
+def _parts(signed: SignedMultipart) -> dict[str, object]:
+    return {
+        "upload_id": signed.upload_id,
+        "part_size": signed.plan.part_size,
+        "part_count": signed.plan.count,
+        "parts": [
+            {"number": part.number, "length": part.length, "url": part.url, "headers": part.headers}
+            for part in signed.parts
+        ],
+        "next_part": signed.next_part,
+        "then": _THEN,
+    }
+
+
+def render_resumed(resumed: Resumed) -> bytes:
+    """Write the answer of /multipart/resume."""
+    return orjson.dumps(
+        {
+            "complete": resumed.is_complete,
+            "arrived": [{"number": part.number, "length": part.length} for part in resumed.arrived],
+            **_parts(resumed.signed),
+            "expires_at": iso_time(resumed.signed.expires_at),
+        }
+    )
+
+
+def render_verdict(verdict: Verdict) -> bytes:
+    """Write the answer of /multipart/complete."""
+    return orjson.dumps(_verdict(verdict))
+
+
 def _verdict(verdict: Verdict) -> dict[str, object]:
     answer: dict[str, object] = {"status": verdict.status}
     if verdict.found is not None:
-        found = {"length": verdict.found.length, "md5": verdict.found.md5, "sha256": verdict.found.sha256}
-        answer["found"] = {name: value for name, value in found.items() if value is not None}
+        found = verdict.found
+        members = {
+            "length": found.length,
+            "md5": found.md5,
+            "sha256": found.sha256,
+            "md5_of_parts": found.composite,
+        }
+        answer["found"] = {name: value for name, value in members.items() if value is not None}
     return answer
 
 
@@ -268,7 +345,7 @@ def render_signed_download(signed: SignedDownload) -> bytes:
 def render_description(description: StoreDescription, service_name: str) -> bytes:
     """Write the answer of /info."""
     capabilities, rules = description.capabilities, description.rules
-    store = {
+    store: dict[str, object] = {
         "methods": {method.value: {"enforced": sorted(names)} for method, names in capabilities.methods.items()},
         "key_pattern": rules.pattern.template,
         "max_files": rules.max_files,
@@ -276,4 +353,12 @@ def render_description(description: StoreDescription, service_name: str) -> byte
         "digest_required": rules.files.require_digest,
         "upload_expires_seconds": int(description.lifetime.total_seconds()),
     }
+    if capabilities.parts is not None:
+        store["parts"] = {
+            "min_bytes": capabilities.parts.min_part_bytes,
+            "max_bytes": capabilities.parts.max_part_bytes,
+            "max_count": capabilities.parts.max_parts,
+            "max_file_bytes": capabilities.parts.longest_object,
+            "threshold_bytes": description.threshold,
+        }
     return orjson.dumps({"prefixes": list(description.prefixes), "service": service_name, "store": store})

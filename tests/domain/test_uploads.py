@@ -10,6 +10,7 @@ from domain.errors import ErrorCode, InvalidInput
 from domain.files import DeclaredFile
 from domain.keys import ObjectKey
 from domain.uploads import (
+    SINGLE_REQUEST,
     Access,
     Capabilities,
     Guarantee,
@@ -120,7 +121,7 @@ all_wishes = st.builds(
 )
 
 
-@given(capabilities=stores, wishes=all_wishes, preferred=st.none() | st.sampled_from(UploadMethod))
+@given(capabilities=stores, wishes=all_wishes, preferred=st.none() | st.sampled_from(SINGLE_REQUEST))
 def test_a_choice_keeps_every_wish_and_a_refusal_means_that_none_could(
     capabilities: Capabilities, wishes: UploadWishes, preferred: UploadMethod | None
 ) -> None:
@@ -151,13 +152,13 @@ def test_a_choice_keeps_every_wish_and_a_refusal_means_that_none_could(
         assert_fit_to_be_shown(chosen)
 
 
-@given(capabilities=stores, wishes=all_wishes, preferred=st.none() | st.sampled_from(UploadMethod))
+@given(capabilities=stores, wishes=all_wishes, preferred=st.none() | st.sampled_from(SINGLE_REQUEST))
 def test_the_hint_of_a_refusal_works(
     capabilities: Capabilities, wishes: UploadWishes, preferred: UploadMethod | None
 ) -> None:
     refusal = attempt(wishes.choose_method, capabilities, preferred)
     if isinstance(refusal, InvalidInput) and "send" in refusal.message:
-        (hinted,) = [method for method in UploadMethod if f'"accept": ["{method}"]' in refusal.message]
+        (hinted,) = [method for method in SINGLE_REQUEST if f'"accept": ["{method}"]' in refusal.message]
         following = UploadWishes(frozenset({hinted}), wishes.overwrite, wishes.require)
         assert following.choose_method(capabilities, preferred) is hinted
 

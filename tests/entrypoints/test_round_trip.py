@@ -17,7 +17,7 @@ import pytest
 from attrs import field, frozen
 from azure.storage.blob import PublicAccess
 
-from domain.uploads import Guarantee, UploadMethod
+from domain.uploads import SINGLE_REQUEST, Guarantee, UploadMethod
 from tests.entrypoints.every_store import (
     CHECKING,
     FAKE_GCS,
@@ -69,7 +69,7 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @on_every_store
 @private_and_public
 def test_a_dataset_goes_there_and_back(client: StoreClient, findability: str) -> None:
-    for accept in (list(UploadMethod), *([method] for method in client.enforced)):
+    for accept in (list(SINGLE_REQUEST), *([method] for method in client.enforced)):
         body = dataset(DECLARED, findability=findability, accept=accept)
         signed = client.sign(body)
         (method,) = {file["upload_method"] for file in signed.values()}
@@ -92,7 +92,7 @@ def test_a_dataset_goes_there_and_back(client: StoreClient, findability: str) ->
 def test_a_second_push_of_many_files_would_send_no_more_than_the_rest(client: StoreClient) -> None:
     """So many that a store is asked for a listing."""
     contents = {f"data/part {number}+é.csv": b"%d\n" % number for number in range(40)}
-    body = dataset({path: declaration(content) for path, content in contents.items()}, accept=list(UploadMethod))
+    body = dataset({path: declaration(content) for path, content in contents.items()}, accept=list(SINGLE_REQUEST))
     signed, there = client.sign(body), list(contents)[::2]
     for path in there:
         assert client.upload(signed[path], contents[path]) in DONE
@@ -292,13 +292,13 @@ def test_only_what_info_lists_can_be_required(client: StoreClient) -> None:
 
 @on_every_store
 def test_a_client_that_can_send_nothing_that_the_store_takes_is_told_what_to_send(client: StoreClient) -> None:
-    lacking = [method for method in UploadMethod if method not in client.enforced]
+    lacking = [method for method in SINGLE_REQUEST if method not in client.enforced]
     for accept in (*([method] for method in lacking), ["TELEGRAPH"], []):
         answer = client.authorize(dataset({"a.csv": declaration()}, accept=accept))
         assert (answer.status, answer.code) == (400, "unsupported_by_store")
         told = answer.json["error"]["message"]
         assert "accept" in told
-        assert [method for method in UploadMethod if method in told] == list(client.enforced)
+        assert [method for method in SINGLE_REQUEST if method in told] == list(client.enforced)
 
 
 @on_every_store

@@ -18,7 +18,7 @@ from adapters.stores.contract import CONTENT, make_upload, send, sign
 from adapters.stores.credentials import ChainCredentials
 from adapters.stores.sigv4 import Credentials
 from domain.errors import ErrorCode, Unavailable
-from domain.uploads import UploadMethod
+from domain.uploads import SINGLE_REQUEST, UploadMethod
 from tests.entrypoints.http.live_service import S3, batch, live_service
 from tests.live import serving
 from tests.stores.servers import RunningStore
@@ -193,7 +193,7 @@ def test_a_web_identity_becomes_role_credentials(
     _assert_role_credentials(found_by_chain())
 
 
-@pytest.mark.parametrize("method", UploadMethod)
+@pytest.mark.parametrize("method", SINGLE_REQUEST)
 def test_temporary_credentials_sign_what_a_store_accepts(ministack: RunningStore, method: UploadMethod) -> None:
     answer = ministack.client("sts").get_session_token(DurationSeconds=900)["Credentials"]
     temporary = Credentials(
@@ -208,7 +208,7 @@ def test_temporary_credentials_sign_what_a_store_accepts(ministack: RunningStore
     assert urllib3.request("GET", url, retries=False).data == CONTENT
 
 
-@pytest.mark.parametrize("method", UploadMethod)
+@pytest.mark.parametrize("method", SINGLE_REQUEST)
 def test_nothing_signed_outlives_its_credentials(ministack: RunningStore, method: UploadMethod) -> None:
     now = datetime.now(UTC)
     expiring = Credentials("id", "secret", "token", now + timedelta(minutes=5))
