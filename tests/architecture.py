@@ -82,6 +82,12 @@ _SERVED = _SHARED | _stores("disk", "disk_files", "disk_format", "disk_tree", "m
 _AZURE = _SHARED | _stores("azure", "azure_inspector", "azure_keys", "azure_sas", "azure_signing")
 _GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_v4")
 
+# The test suite that is shipped: the modules that hold tests, and what these tests use.
+_CONTRACT_TESTS = _stores(
+    "contract", "contract_downloads", "contract_harness", "contract_inspection", "contract_uploads"
+)
+_CONTRACT = _SHARED | _CONTRACT_TESTS | _stores("contract_cheats", "contract_client")
+
 # A module is in the zone with the longest name that it is below. A new kind of adapter may import nothing until it says
 # here what it needs.
 ZONES: Mapping[str, Zone] = {
@@ -105,10 +111,9 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores.gcs_account": Zone(_GCS, _ATTRS | {"cryptography", "jwt"}),
     "adapters.stores.gcs_api": Zone(_GCS, _ATTRS | {"aiohttp", "orjson", "yarl"}, knows_http=True),
     "adapters.stores.gcs_inspector": Zone(_GCS, _ATTRS, knows_http=True),
-    # A test suite that is shipped. It plays the client, who sees status codes too.
-    "adapters.stores.contract": Zone(
-        _SHARED | _stores("contract_cheats"), _ATTRS | {"pytest", "urllib3"}, knows_http=True
-    ),
+    # They play the client, who sees status codes too.
+    **dict.fromkeys(_CONTRACT_TESTS, Zone(_CONTRACT, _ATTRS | {"pytest", "urllib3"}, knows_http=True)),
+    "adapters.stores.contract_client": Zone(_CONTRACT, _ATTRS | {"urllib3"}, knows_http=True),
     "entrypoints": Zone(
         LAYERS,
         _ATTRS | {"cryptography", "jwt", "orjson", "python_multipart", "starlette", "urllib3", "uvicorn"},
