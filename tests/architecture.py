@@ -83,9 +83,8 @@ _AZURE = _SHARED | _stores("azure", "azure_inspector", "azure_keys", "azure_sas"
 _GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_v4")
 
 # The test suite that is shipped: the modules that hold tests, and what these tests use.
-_CONTRACT_TESTS = _stores(
-    "contract", "contract_downloads", "contract_harness", "contract_inspection", "contract_uploads"
-)
+_CONTRACT_PARTS = ("downloads", "harness", "inspection", "multipart", "uploads")
+_CONTRACT_TESTS = _stores("contract", *(f"contract_{part}" for part in _CONTRACT_PARTS))
 _CONTRACT = _SHARED | _CONTRACT_TESTS | _stores("contract_cheats", "contract_client")
 
 # A module is in the zone with the longest name that it is below. A new kind of adapter may import nothing until it says

@@ -26,6 +26,7 @@ from adapters.stores.contract_client import (
 from adapters.stores.contract_downloads import DownloadContract
 from adapters.stores.contract_harness import Harness
 from adapters.stores.contract_inspection import CROWD, InspectionContract
+from adapters.stores.contract_multipart import MultipartContract
 from adapters.stores.contract_uploads import UploadContract
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
 
 
 # pytest runs the tests of the last base first.
-class StoreContract(InspectionContract, DownloadContract, UploadContract):
+class StoreContract(MultipartContract, InspectionContract, DownloadContract, UploadContract):
     """The suite. A subclass overrides `harness`; every test is one behaviour of the ports' contract."""
 
     def test_the_store_says_that_it_is_there(self, harness: Harness, runner: asyncio.Runner) -> None:

@@ -5,7 +5,7 @@ for different things show which of their parts carry the difference, so nothing 
 its signature, a digest or an acl.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from attrs import evolve, frozen
@@ -74,6 +74,18 @@ def with_key(request: Request, old: str, new: str) -> Cheat:
     if isinstance(request, PostForm):
         return Cheat(evolve(request, fields={**request.fields, "key": new}), what)
     return Cheat(evolve(request, url=request.url.replace(quote(old), quote(new), 1)), what)
+
+
+def with_headers(request: PutRequest, headers: Mapping[str, str]) -> Cheat:
+    """Add headers to a request, or change them."""
+    return Cheat(evolve(request, headers={**request.headers, **headers}), f"with the header {', '.join(headers)}")
+
+
+def as_whole(part: PutRequest, whole: PutRequest) -> Cheat:
+    """Make a request for all of an object of one for a part: with the headers and no other parameters than `whole`."""
+    known = {name for name, _ in _parameters(whole.url)}
+    query = "&".join(f"{name}={value}" for name, value in _parameters(part.url) if name in known)
+    return Cheat(PutRequest(f"{part.url.partition('?')[0]}?{query}", whole.headers), "for the whole object")
 
 
 def _garbled(text: str) -> str:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import urllib3
+from attrs import evolve
 
 from adapters.stores.contract_cheats import Request
 from application.ports import UploadSigner
 from domain.files import DeclaredFile, FileName, Md5, MediaType, Sha256
 from domain.keys import ObjectKey, RelativePath
-from domain.uploads import Access, PutRequest, SignedUpload, Upload, UploadMethod, UploadTerms
+from domain.uploads import Access, Guarantee, PutRequest, SignedUpload, Upload, UploadMethod, UploadTerms
 
 CONTENT = b"id,name\n1,Ada\n2,Grace\n"
 OTHER_CONTENT = CONTENT.swapcase()
@@ -57,9 +58,21 @@ def declare(path: str, content: bytes = CONTENT, media_type: str = "text/csv") -
         length=len(content),
         media_type=MediaType(media_type),
         name=FileName(relative_path.basename),
-        md5=Md5.of(hashlib.md5(content, usedforsecurity=False).digest()),
+        md5=md5_of(content),
         sha256=Sha256.of(hashlib.sha256(content).digest()),
     )
+
+
+def md5_of(content: bytes) -> Md5:
+    """Give the digest of `content`, or of a part of it."""
+    return Md5.of(hashlib.md5(content, usedforsecurity=False).digest())
+
+
+def without_digest(digest: Guarantee, upload: Upload) -> Upload:
+    """Declare a file without one of its digests."""
+    if digest is Guarantee.MD5:
+        return evolve(upload, file=evolve(upload.file, md5=None))
+    return evolve(upload, file=evolve(upload.file, sha256=None))
 
 
 def make_folder() -> str:

@@ -20,6 +20,7 @@ from adapters.stores.contract_client import (
     sign,
     too_early,
     utc_now,
+    without_digest,
 )
 from adapters.stores.contract_harness import ContractPart, Harness
 from domain.files import MediaType
@@ -113,7 +114,7 @@ class UploadContract(ContractPart):
     @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"!", b""], ids=["shorter", "longer", "empty"])
     def test_another_length_is_refused(self, harness: Harness, method: UploadMethod, content: bytes) -> None:
         # Without a digest, by which a store could notice as well.
-        upload = _without(Guarantee.MD5, _without(Guarantee.SHA256, make_upload()))
+        upload = without_digest(Guarantee.MD5, without_digest(Guarantee.SHA256, make_upload()))
         given, wanted = _both(harness, method, upload, evolve(upload, file=evolve(upload.file, length=len(content))))
         tried = [as_signed(given), *omissions(given, wanted)]
         self._assert_enforced(harness, Guarantee.LENGTH, Tampering(method, upload.key, tried, content))
@@ -135,7 +136,9 @@ class UploadContract(ContractPart):
         self, harness: Harness, method: UploadMethod, digest: Guarantee
     ) -> None:
         undeclared = Guarantee.SHA256 if digest is Guarantee.MD5 else Guarantee.MD5
-        upload, others = (_without(undeclared, make_upload(content=content)) for content in (CONTENT, OTHER_CONTENT))
+        upload, others = (
+            without_digest(undeclared, make_upload(content=content)) for content in (CONTENT, OTHER_CONTENT)
+        )
         given, wanted = _both(harness, method, upload, evolve(others, key=upload.key))
         tried = [as_signed(given), *cheats(given, wanted)]
         self._assert_enforced(harness, digest, Tampering(method, upload.key, tried, OTHER_CONTENT))
@@ -232,9 +235,3 @@ def _both(harness: Harness, method: UploadMethod, given: Upload, wanted: Upload)
     """Sign two uploads at the same moment."""
     first, second = harness.store.signer.sign_uploads([given, wanted], UploadTerms(method, LIFETIME), utc_now())
     return first.request, second.request
-
-
-def _without(digest: Guarantee, upload: Upload) -> Upload:
-    if digest is Guarantee.MD5:
-        return evolve(upload, file=evolve(upload.file, md5=None))
-    return evolve(upload, file=evolve(upload.file, sha256=None))
