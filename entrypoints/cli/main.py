@@ -3,10 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
 from domain.errors import Misconfigured
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
@@ -38,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_demo(commands)
     _add_stores(commands)
+    _add_sweep(commands)
     return parser
 
 
@@ -66,6 +70,12 @@ def _stores(options: argparse.Namespace) -> int:
     from entrypoints.cli.stores import print_stores  # noqa: PLC0415
 
     return print_stores(options)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from entrypoints.cli.sweep import sweep  # noqa: PLC0415
+
+    return sweep(options)
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -116,12 +126,36 @@ def _add_stores(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     stores.set_defaults(run=_stores)
 
 
+def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        help="abort abandoned uploads in parts",
+        description="Abort uploads in parts that were begun long ago and never completed, whoever began them.",
+    )
+    sweep.add_argument("--older-than", type=_age, default="7d", metavar="AGE", help="7d, 12h, 30m … (default: 7d)")
+    sweep.add_argument("--prefix", default="", help="only uploads to keys that start with this (default: all)")
+    sweep.add_argument("--dry-run", action="store_true", help="only say what would be aborted")
+    form = sweep.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the result in JSON")
+    form.add_argument(
+        "--print-rule", action="store_true", help="print a life-cycle rule by which an S3 store does it by itself"
+    )
+    sweep.set_defaults(run=_sweep)
+
+
 def _port(text: str) -> int:
     return _whole_number(text, 1, 65_535)
 
 
 def _port_or_any(text: str) -> int:
     return _whole_number(text, 0, 65_535)
+
+
+def _age(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if unit in _UNITS and number.isascii() and number.isdigit() and len(number) <= 6 and int(number):
+        return timedelta(seconds=int(number) * _UNITS[unit])
+    raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 7d, 12h, 30m or 90s")
 
 
 def _positive(text: str) -> int:
