@@ -50,7 +50,7 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all bench lint format lock lock-azurite clean
+.PHONY: help install install-test demo test test-all test-large bench lint format lock lock-azurite clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +68,9 @@ test: lint ## Lint, check types and run all tests but those that need Debian pac
 test-all: lint ## The same with Ceph, from Debian packages: says which to install
 	@$(BIN)/python -m tests.debian
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-large: install-test ## Files of gigabytes: 6 GiB in parts, cut off and resumed, on disk and SeaweedFS; memory stays flat
+	BITSTORE_LARGE=1 $(BIN)/python -m pytest tests/entrypoints/test_large_files.py tests/entrypoints/http/test_store_memory.py $(ARGS)
 
 bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

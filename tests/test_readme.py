@@ -74,8 +74,9 @@ def test_the_walk_through_works_when_it_is_pasted(tmp_path: Path) -> None:
     with pasted(f"{walk_through('serve', port)}", tmp_path) as server:
         try:
             wait_until(lambda: _answers(port) or server.poll() is not None, seconds=30)
-            client = walk_through("upload", port) + walk_through("download", port)
-            assert output_of(client, tmp_path) == "204\nid,name\n1,Ada\n"
+            client = "".join(walk_through(name, port) for name in ("upload", "download", "parts"))
+            parts = "sent part 1\nsent part 2\nsent part 3\nstored\n"
+            assert output_of(client, tmp_path) == f"204\nid,name\n1,Ada\n{parts}"
         finally:
             os.killpg(server.pid, signal.SIGTERM)
 

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from domain.errors import Misconfigured
 from domain.keys import Owner
-from entrypoints.cli.demo_data import dataset
-from entrypoints.cli.round_trip import RoundTrip, RoundTripFailed, human_size, md5_base64
+from entrypoints.cli.demo_data import dataset, large_file
+from entrypoints.cli.interrupted_upload import InterruptedUpload
+from entrypoints.cli.round_trip import Client, RoundTrip, RoundTripFailed, human_size, md5_base64
 from entrypoints.cli.serve import configure_logging, server_options
 from entrypoints.cli.token import load_private_key, mint
 from entrypoints.http.app import create_app, utc_now
@@ -130,14 +131,24 @@ def _token(place: _Place, service_name: str) -> str:
 def _round_trip(service_url: str, token: str) -> bool:
     files = dataset()
     start = time.perf_counter()
+    client = Client(service_url, OWNER, token, _report)
     try:
-        same = RoundTrip(service_url, OWNER, token, _report).run(DATASET, files)
+        same = RoundTrip(client).run(DATASET, files)
+        print()
+        resumed = _interrupted(client).run()
     except (RoundTripFailed, urllib3.exceptions.HTTPError) as error:
         print(f"\nfailed: {error}", file=sys.stderr)
         return False
-    total = human_size(sum(map(len, files.values())))
-    print(f"\n{same} of {len(files)} files came back byte for byte ({total} in {time.perf_counter() - start:.2f} s)")
-    return same == len(files)
+    contents = [*files.values(), large_file()]
+    total = human_size(sum(map(len, contents)))
+    seconds = time.perf_counter() - start
+    print(f"\n{same + resumed} of {len(contents)} files came back byte for byte ({total} in {seconds:.2f} s)")
+    return same + resumed == len(contents)
+
+
+def _interrupted(client: Client) -> InterruptedUpload:
+    another = Client(client.service_url, client.owner, client.token, client.report)
+    return InterruptedUpload(client, another, DATASET, "data/residues.bin", large_file())
 
 
 def _report(step: str, text: str, seconds: float) -> None:

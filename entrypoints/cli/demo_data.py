@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import compress, pairwise
 
 LIMIT = 2_000_000
@@ -29,6 +30,13 @@ def dataset() -> Mapping[str, bytes]:
         "data/Größte Lücken.csv": _csv("number,prime,gap", _records(gaps)),
         "data/even-primes-above-two.csv": b"",
     }
+
+
+@cache
+def large_file() -> bytes:
+    """Make a file of 12 MB: the residues of the primes modulo 256, some times over, since parts are 5 MiB at least."""
+    residues = bytes(prime % 256 for prime in _primes_below(LIMIT))
+    return b"".join(bytes([turn]) + residues for turn in range(80))
 
 
 def _primes_below(limit: int) -> list[int]:

@@ -14,7 +14,7 @@ import urllib3
 from attrs import field, frozen
 from starlette.applications import Starlette
 
-from entrypoints.http.app import Limits, create_app
+from entrypoints.http.app import Clock, Limits, create_app, utc_now
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests import strategies as bits
@@ -190,13 +190,14 @@ def live_service(
     /,
     *,
     limits: Limits | None = None,
+    clock: Clock = utc_now,
     **more: str,
 ) -> Iterator[LiveService]:
     """Serve with the settings of `base`, changed; `PUBLIC_URL` is where it is served, unless it is given."""
 
     def make_app(origin: str) -> Starlette:
         settings = Settings.from_environment({"PUBLIC_URL": origin, **base, **(changes or {}), **more})
-        return create_app(wire(settings), limits=limits)
+        return create_app(wire(settings), clock, limits)
 
     with serving(make_app) as origin, urllib3.PoolManager(retries=False, timeout=20) as http:
         yield LiveService(origin, http)
