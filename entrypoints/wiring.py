@@ -11,7 +11,7 @@ from adapters.stores.flavours import EMBEDDED
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
 from adapters.stores.s3_inspector import S3Inspector
-from adapters.stores.signing import S3Signing
+from adapters.stores.signing import PRIVATE_ACL, S3Signing
 from adapters.tokens.cache import VerifiedTokens
 from adapters.tokens.jwt import JwtVerifier, KeyRing
 from adapters.tokens.key_sources import FetchedKeys, KeyServer
@@ -152,7 +152,19 @@ def _served_store(settings: ServedSettings) -> ServedStore:
         credentials=lambda: settings.credentials,
         public_acl=lambda: settings.acl,
     )
-    objects = MemoryObjects() if settings.root is None else DiskObjects(settings.root)
+    if settings.root is None:
+        memory = MemoryObjects(all_private=settings.acl == PRIVATE_ACL)
+        return ServedStore(
+            signing,
+            signing,
+            memory,
+            startables=[memory],
+            probes=[memory],
+            part_signer=signing,
+            multipart=memory,
+            objects=memory,
+        )
+    objects = DiskObjects(settings.root)
     return ServedStore(signing, signing, objects, startables=[objects], probes=[objects], objects=objects)
 
 

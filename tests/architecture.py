@@ -78,7 +78,8 @@ def _stores(*names: str) -> AbstractSet[str]:
 # What all stores may share, and then each family of them: a store of another family isn't there for it.
 _SHARED = _PORTS_AND_DOMAIN | _stores("addresses", "asking", "batch_inspector", "content_disposition", "sigv4")
 _S3 = _SHARED | _stores("credentials", "flavours", "s3", "s3_inspector", "signing")
-_SERVED = _SHARED | _stores("disk", "disk_files", "disk_format", "disk_tree", "memory", "post_policy", "sigv4_verify")
+_DISK = _stores("disk", *(f"disk_{part}" for part in ("files", "format", "tree")))
+_SERVED = _SHARED | _DISK | _stores("memory", "post_policy", "served_uploads", "sigv4_verify")
 _AZURE = _SHARED | _stores("azure", "azure_inspector", "azure_keys", "azure_sas", "azure_signing")
 _GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_v4")
 

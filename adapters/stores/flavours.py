@@ -74,6 +74,7 @@ EMBEDDED = Flavour(
     "embedded",
     _BASE | _DIGESTS | _ACCESS,
     _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY,
+    parts=_BASE | _DIGESTS | _ACCESS | _CREATE_ONLY,
     seen_on="BitStore",
 )
 """The store that BitStore serves itself."""

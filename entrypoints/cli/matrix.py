@@ -15,7 +15,7 @@ from entrypoints.settings import Backend
 NOTES = (
     "A request that breaks what is enforced is refused and leaves nothing behind. A store has only the ways in listed.",
     '"access" holds on s3 and gcs where the bucket takes ACLs, and is looked at only where it is claimed.',
-    '"longest request" is the store\'s own limit; the service signs files up to MAX_FILE_BYTES.',
+    '"longest request" is the store\'s own limit, for MULTIPART all parts; single requests end at MAX_FILE_BYTES too.',
     '"seen on": the contract suite sees there that what is enforced is refused, and that what isn\'t passes.',
 )
 UNKNOWN = "?"
@@ -110,10 +110,15 @@ def _rows(claims: StoreClaims) -> Iterable[tuple[str, ...]]:
                 claims.label,
                 method,
                 *("yes" if guarantee in enforced else "-" for guarantee in Guarantee),
-                _in_units(claims.capabilities.max_request_bytes),
+                _in_units(_longest(claims.capabilities, method)),
                 _in_periods(claims.capabilities.max_lifetime),
                 "documentation" if claims.seen_on is None else f"seen on {claims.seen_on}",
             )
+
+
+def _longest(capabilities: Capabilities, method: UploadMethod) -> int:
+    in_parts = capabilities.parts if method is UploadMethod.MULTIPART else None
+    return capabilities.max_request_bytes if in_parts is None else in_parts.longest_object
 
 
 def _in_units(length: int) -> str:

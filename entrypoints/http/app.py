@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from adapters.stores.memory import MemoryObjects
 from application.multipart_uploads import MultipartRequest
 from application.ports import Probe
 from domain.errors import BitstoreError, ErrorCode, Unavailable
@@ -220,6 +221,7 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
         credentials=settings.credentials,
         writer=store.objects,
         reader=store.objects,
+        parts=store.objects if isinstance(store.objects, MemoryObjects) else None,
         max_bytes=service.settings.batch.files.max_bytes,
         clock=clock,
     )

@@ -38,6 +38,7 @@ STATUS_BY_S3_CODE: Final[Mapping[str, int]] = {
     "MissingContentLength": 411,
     "NoSuchBucket": 404,
     "NoSuchKey": 404,
+    "NoSuchUpload": 404,
     "NotImplemented": 400,  # S3 says 501, but no request of a client is a fault of ours
     "PreconditionFailed": 412,
     "RequestIsNotMultiPartContent": 412,
@@ -67,6 +68,15 @@ class S3Refusal(Exception):
 def not_implemented(what: str) -> S3Refusal:
     """Make the answer to a request for something that S3 has and this endpoint hasn't."""
     return S3Refusal("NotImplemented", f"A header or query you provided implies functionality not implemented: {what}.")
+
+
+def no_such_upload() -> S3Refusal:
+    """Make the answer to a part of an upload that has ended, or was never begun at this key."""
+    return S3Refusal(
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed.",
+    )
 
 
 EXPECTED_ERRORS: Final = (S3Refusal, SignatureRefused, PolicyRefused, ObjectExists, StorageError)

@@ -1,7 +1,8 @@
 """The S3 endpoint of the stores whose bytes we serve ourselves: an ASGI application, and its place at `/store`.
 
 It takes POST-policy forms at `/{bucket}`, and presigned PUT, GET and HEAD at `/{bucket}/{key}`; public objects are
-given to anyone. All that goes wrong is answered with S3's XML.
+given to anyone. A presigned PUT may be for a part of an upload; what else S3 has for such uploads, the service does in
+its own process. All that goes wrong is answered with S3's XML.
 """
 
 import logging
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.sigv4 import ALGORITHM, Credentials
 from adapters.stores.sigv4_verify import PresignedRequest, Verifier
-from application.ports import ObjectReader, ObjectWriter
+from application.ports import ObjectReader, ObjectWriter, PartWriter
 from entrypoints.http.s3_errors import EXPECTED_ERRORS, S3Refusal, error_response, not_implemented, refusal_of
 from entrypoints.http.store_downloads import Downloads
 from entrypoints.http.store_requests import ClientGone, StoreRequest
@@ -33,6 +34,7 @@ _OTHER_OPERATIONS: Final = frozenset(
     | {"select", "select-type", "session", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning"}
     | {"versions", "website"}
 )
+_PART_PARAMETERS: Final = frozenset({"partNumber", "uploadId"})
 _SIGNATURE_PARAMETERS: Final = frozenset(
     {"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-signature", "x-amz-signedheaders"}
 )
@@ -55,6 +57,7 @@ class StoreEndpoint:
     credentials: Credentials
     writer: ObjectWriter
     reader: ObjectReader
+    parts: PartWriter | None
     max_bytes: int
     clock: Callable[[], datetime]
     idle_seconds: float = 60.0
@@ -68,7 +71,7 @@ class StoreEndpoint:
 
     @_uploads.default
     def _make_uploads(self) -> Uploads:
-        return Uploads(self.address, self._verifier, self.writer, self.max_bytes, self.clock)
+        return Uploads(self.address, self._verifier, self.writer, self.parts, self.max_bytes, self.clock)
 
     @_downloads.default
     def _make_downloads(self) -> Downloads:
@@ -96,8 +99,9 @@ class StoreEndpoint:
         """Do what the request asks; the response is still to be sent, unless there is none."""
         if request.raw_bucket != self.address.bucket.encode():
             raise S3Refusal("NoSuchBucket", "The specified bucket does not exist.")
+        is_put = request.method == "PUT" and bool(request.raw_key)
         for name in request.query:
-            if name in _OTHER_OPERATIONS:
+            if name in _OTHER_OPERATIONS and not (is_put and name in _PART_PARAMETERS):
                 raise not_implemented(name)
         match request.method:
             case "POST" if not request.raw_key:
@@ -106,7 +110,9 @@ class StoreEndpoint:
                 grant = self._authenticate(request)
                 if grant is None:
                     raise S3Refusal("AccessDenied", "Access Denied")
-                return await self._uploads.put(request, grant)
+                if _PART_PARAMETERS.isdisjoint(grant.query):
+                    return await self._uploads.put(request, grant)
+                return await self._uploads.put_part(request, grant)
             case "GET" | "HEAD" if request.raw_key:
                 await self._downloads.serve(request, self._authenticate(request), send)
                 return None

@@ -1,4 +1,4 @@
-"""Uploads into the stores whose bytes we serve: POST-policy forms and presigned PUT requests."""
+"""Uploads into the stores whose bytes we serve: POST-policy forms, presigned PUT requests, and parts."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,16 +10,26 @@ from attrs import frozen
 from starlette.responses import Response
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.flavours import PART_LIMITS
 from adapters.stores.post_policy import AcceptedForm, evaluate, parse_policy, read_form, substitute_filename
 from adapters.stores.sigv4 import uri_encode_path
 from adapters.stores.sigv4_verify import PresignedRequest, Verifier
-from application.ports import IncomingObject, ObjectAttributes, ObjectInfo, ObjectWriter
+from application.ports import (
+    IncomingObject,
+    IncomingPart,
+    ObjectAttributes,
+    ObjectInfo,
+    ObjectWriter,
+    PartsChanged,
+    PartWriter,
+)
 from domain.errors import InvalidInput
 from domain.files import Md5, Sha256
 from domain.keys import ObjectKey
+from domain.multipart import UploadId
 from domain.uploads import Access
 from entrypoints.http.form_reader import FileForm, open_form
-from entrypoints.http.s3_errors import S3Refusal, not_implemented, xml_document
+from entrypoints.http.s3_errors import S3Refusal, no_such_upload, not_implemented, xml_document
 from entrypoints.http.store_requests import StoreRequest, checked_key
 
 DEFAULT_MEDIA_TYPE = "binary/octet-stream"
@@ -48,6 +58,7 @@ _UNDERSTOOD: Final[Mapping[str, str | None]] = {
     "x-amz-storage-class": "STANDARD",
 }
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_PART_NUMBER = re.compile(r"[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -61,12 +72,12 @@ class Expected:
     sha256: bytes | None
 
     def check_growth(self, size: int) -> None:
-        """Refuse an object as soon as it is too long."""
+        """Refuse an upload as soon as it is too long."""
         if size > self.greatest:
             raise S3Refusal("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
 
-    async def check(self, incoming: IncomingObject) -> None:
-        """Refuse an object that has arrived and isn't the one that was announced."""
+    async def check(self, incoming: IncomingObject | IncomingPart) -> None:
+        """Refuse what has arrived and isn't what was announced."""
         if incoming.received < self.least:
             raise S3Refusal("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
         if self.md5 is None and self.sha256 is None:
@@ -80,11 +91,12 @@ class Expected:
 
 @frozen
 class Uploads:
-    """Takes uploads into one bucket; an object is at most `max_bytes` long."""
+    """Takes uploads into one bucket; an object that comes in one request is at most `max_bytes` long."""
 
     address: BucketAddress
     verifier: Verifier
     writer: ObjectWriter
+    parts: PartWriter | None
     max_bytes: int
     clock: Callable[[], datetime]
 
@@ -129,16 +141,38 @@ class Uploads:
         length = _content_length(request, self.max_bytes)
         settings = _settings_of(request, grant)
         overwrite = _may_overwrite(request)
-        md5, sha256 = settings.get("content-md5"), settings.get("x-amz-checksum-sha256")
-        expected = Expected(
-            length,
-            length,
-            None if md5 is None else _md5(md5),
-            None if sha256 is None else _sha256(sha256),
-        )
+        expected = _expected(length, settings)
         attributes = _attributes(settings)
         info = await self._store(key, request.body.chunks(), expected, attributes, overwrite=overwrite)
         return Response(headers={"ETag": info.etag, "x-amz-checksum-sha256": info.sha256})
+
+    async def put_part(self, request: StoreRequest, grant: PresignedRequest) -> Response:
+        """Take a part ("UploadPart") by a presigned PUT whose signature has been verified. Raises what it refuses.
+
+        It says nothing of the object: what was said counts since the upload was begun.
+        """
+        if self.parts is None:
+            raise not_implemented("partNumber")
+        key = request.key_to_write()
+        number, upload_id = _part_of(grant)
+        length = _content_length(request, PART_LIMITS.max_part_bytes)
+        settings = _settings_of(request, grant)
+        if not _may_overwrite(request):
+            raise not_implemented("if-none-match in the upload of a part")
+        expected = _expected(length, settings)
+        _attributes(settings)
+        incoming = await self.parts.receive_part(key, upload_id, number)
+        if incoming is None:
+            raise no_such_upload()
+        try:
+            await _receive(incoming, request.body.chunks(), expected)
+            md5, _ = await incoming.digests()
+            await incoming.commit()
+        except PartsChanged:
+            raise no_such_upload() from None
+        finally:
+            await incoming.discard()
+        return Response(headers={"ETag": f'"{md5.hex}"'})
 
     async def _store(
         self,
@@ -151,13 +185,30 @@ class Uploads:
     ) -> ObjectInfo:
         incoming = await self.writer.receive(key)
         try:
-            async for chunk in chunks:
-                expected.check_growth(incoming.received + len(chunk))
-                await incoming.write(chunk)
-            await expected.check(incoming)
+            await _receive(incoming, chunks, expected)
             return await incoming.commit(attributes, self.clock(), overwrite=overwrite)
         finally:
             await incoming.discard()
+
+
+async def _receive(incoming: IncomingObject | IncomingPart, chunks: AsyncIterator[bytes], expected: Expected) -> None:
+    async for chunk in chunks:
+        expected.check_growth(incoming.received + len(chunk))
+        await incoming.write(chunk)
+    await expected.check(incoming)
+
+
+def _part_of(grant: PresignedRequest) -> tuple[int, UploadId]:
+    """Read which part of which upload this is."""
+    number, upload_id = grant.query.get("partNumber"), grant.query.get("uploadId")
+    if number is None or upload_id is None:
+        raise S3Refusal("InvalidArgument", "partNumber and uploadId must be given together.")
+    if not _PART_NUMBER.fullmatch(number) or not 1 <= int(number) <= PART_LIMITS.max_parts:
+        raise S3Refusal("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+    try:
+        return int(number), UploadId(upload_id)
+    except InvalidInput:
+        raise no_such_upload() from None
 
 
 def _content_length(request: StoreRequest, max_bytes: int) -> int:
@@ -168,6 +219,16 @@ def _content_length(request: StoreRequest, max_bytes: int) -> int:
     if len(text) > 20 or int(text) > max_bytes:
         raise S3Refusal("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
     return int(text)
+
+
+def _expected(length: int, settings: Mapping[str, str]) -> Expected:
+    md5, sha256 = settings.get("content-md5"), settings.get("x-amz-checksum-sha256")
+    return Expected(
+        length,
+        length,
+        None if md5 is None else _md5(md5),
+        None if sha256 is None else _sha256(sha256),
+    )
 
 
 def _may_overwrite(request: StoreRequest) -> bool:

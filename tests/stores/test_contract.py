@@ -99,7 +99,14 @@ def served_harness(live: LiveStore) -> Harness:
         public_acl=lambda: PUBLIC_ACL,
     )
     return Harness(
-        store=Store(signing, signing, live.objects, probes=[live.objects]),
+        store=Store(
+            signing,
+            signing,
+            live.objects,
+            probes=[live.objects],
+            part_signer=signing,
+            multipart=live.objects if isinstance(live.objects, MemoryObjects) else None,
+        ),
         read=lambda key: asyncio.run(_read_object(live.objects, ObjectKey(key))),
         list_keys=lambda prefix: sorted(key for key in _all_keys(live) if key.startswith(prefix)),
         http=live.http,

@@ -28,6 +28,7 @@ def _main(root: str, max_bytes: str) -> None:
             credentials=Credentials(ACCESS_KEY, SECRET_KEY),
             writer=objects,
             reader=objects,
+            parts=None,
             max_bytes=int(max_bytes),
             clock=lambda: datetime.now(UTC),
         )

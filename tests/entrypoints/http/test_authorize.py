@@ -431,7 +431,6 @@ class TestWays:
         ("wishes", "code"),
         [
             ({"accept": []}, "unsupported_by_store"),
-            ({"accept": ["MULTIPART"]}, "unsupported_by_store"),
             ({"accept": ["put"]}, "unsupported_by_store"),
             ({"overwrite": False}, "unsupported_by_store"),
             ({"overwrite": False, "accept": ["POST"]}, "unsupported_by_store"),

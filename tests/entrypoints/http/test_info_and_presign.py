@@ -44,12 +44,20 @@ class TestInfo:
                 "methods": {
                     "POST": {"enforced": everything},
                     "PUT": {"enforced": sorted([*everything, "no-overwrite"])},
+                    "MULTIPART": {"enforced": sorted([*everything, "no-overwrite"])},
                 },
                 "key_pattern": "{owner}/{name}/{path}",
                 "max_files": 10_000,
                 "max_file_bytes": 5 * 1024**3,
                 "digest_required": True,
                 "upload_expires_seconds": 3_600,
+                "parts": {
+                    "min_bytes": 5 * 1024**2,
+                    "max_bytes": 5 * 1024**3,
+                    "max_count": 10_000,
+                    "max_file_bytes": 5 * 1024**4,
+                    "threshold_bytes": 100 * 1024**2,
+                },
             },
         }
 
