@@ -24,6 +24,8 @@ _SIGNED_AHEAD = 2_000
 
 _NOT_TOLD = FoundObject(-1)
 
+_Signed = SignedUpload | SignedMultipart
+
 
 @frozen_by_type
 class UploadRequest:
@@ -41,7 +43,7 @@ class AuthorizedUploads:
     `signed` can be iterated over once: each request is signed when it is asked for.
     """
 
-    signed: Iterable[SignedUpload | SignedMultipart]
+    signed: Iterable[_Signed]
     _found: Mapping[ObjectKey, FoundObject | None]
 
     def exists(self, upload: Upload) -> bool | None:
@@ -89,7 +91,7 @@ class AuthorizeUploads:
         batch = Batch.open(principal, request.metadata, request.filedata, rules)
         if self.inspector is None:
             decided = await self._decide(batch, request.wishes, now)
-            return await self._authorized(decided, decided.whole, {}, now)
+            return await self._with_parts(decided, AuthorizedUploads(decided.whole, {}), now)
         prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
         try:
             decided = await self._decide(batch, request.wishes, now)
@@ -98,7 +100,7 @@ class AuthorizeUploads:
             if prepared is not None:
                 prepared.drop()
         # A store that is slow or down doesn't stop signing, so its failure is not ours.
-        return await self._authorized(decided, signed, inspection.found, now)
+        return await self._with_parts(decided, AuthorizedUploads(signed, inspection.found), now)
 
     def _multipart_for(self, wishes: UploadWishes) -> Multipart | None:
         return self.multipart if wishes.accepts_parts else None
@@ -146,28 +148,20 @@ class AuthorizeUploads:
         inspection, ahead = await self._sign_while(answer, decided.whole)
         return inspection, chain(ahead, decided.whole)
 
-    async def _authorized(
-        self,
-        decided: _Decided,
-        whole: Iterable[SignedUpload],
-        found: Mapping[ObjectKey, FoundObject | None],
-        now: datetime,
-    ) -> AuthorizedUploads:
+    async def _with_parts(self, decided: _Decided, authorized: AuthorizedUploads, now: datetime) -> AuthorizedUploads:
         """Begin what comes in parts, and isn't there already."""
-        authorized = AuthorizedUploads(whole, found)
-        if self.multipart is None or not decided.plans:
-            return authorized
         plans = decided.plans
-        stored = {upload.key for upload in plans if authorized.exists(upload)}
-        to_begin = {upload.key: upload for upload in plans if upload.key not in stored}
+        if self.multipart is None or not plans:
+            return authorized
+        to_begin = {upload.key: upload for upload in plans if not authorized.exists(upload)}
         begun = await self.multipart.begin({upload: plans[upload] for upload in to_begin.values()}, now)
-        signed_in_parts = {
+        in_parts = {
             upload: evolve(begun[upload.key], upload=upload)
             if upload.key in begun
             else self.multipart.nothing_to_send(upload, plan, now)
             for upload, plan in plans.items()
         }
-        return AuthorizedUploads(_in_order(decided.uploads, iter(whole), signed_in_parts), found)
+        return evolve(authorized, signed=_in_order(decided.uploads, iter(authorized.signed), in_parts))
 
     async def _sign_while(
         self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]
@@ -188,8 +182,8 @@ class AuthorizeUploads:
 
 
 def _in_order(
-    uploads: Iterable[Upload], whole: Iterator[SignedUpload], in_parts: Mapping[Upload, SignedMultipart]
-) -> Iterator[SignedUpload | SignedMultipart]:
+    uploads: Iterable[Upload], whole: Iterator[_Signed], in_parts: Mapping[Upload, SignedMultipart]
+) -> Iterator[_Signed]:
     for upload in uploads:
         signed = in_parts.get(upload)
         yield next(whole) if signed is None else signed

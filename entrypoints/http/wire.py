@@ -24,6 +24,7 @@ from domain.multipart import UploadId
 from domain.uploads import (
     Guarantee,
     PostForm,
+    PutRequest,
     SignedDownload,
     SignedMultipart,
     SignedUpload,
@@ -273,27 +274,24 @@ def _signed_upload(signed: SignedUpload | SignedMultipart, exists: bool | None) 
         "object_url": signed.object_url,
         "exists": exists,
         "expires_at": iso_time(signed.expires_at),
+        **(_request(signed.request) if isinstance(signed, SignedUpload) else _parts(signed)),
     }
     if file.md5 is not None:
         answer["md5-hash"] = file.md5
     if file.sha256 is not None:
         answer["sha256-hash"] = file.sha256
-    if isinstance(signed, SignedMultipart):
-        answer["upload_method"] = _MULTIPART
-        return answer | _parts(signed)
-    request = signed.request
-    answer["upload_url"] = request.url
-    if isinstance(request, PostForm):
-        answer["upload_method"] = _POST
-        answer["upload_query"] = request.fields
-    else:
-        answer["upload_method"] = _PUT
-        answer["upload_headers"] = request.headers
     return answer
+
+
+def _request(request: PostForm | PutRequest) -> dict[str, object]:
+    if isinstance(request, PostForm):
+        return {"upload_method": _POST, "upload_url": request.url, "upload_query": request.fields}
+    return {"upload_method": _PUT, "upload_url": request.url, "upload_headers": request.headers}
 
 
 def _parts(signed: SignedMultipart) -> dict[str, object]:
     return {
+        "upload_method": _MULTIPART,
         "upload_id": signed.upload_id,
         "part_size": signed.plan.part_size,
         "part_count": signed.plan.count,
