@@ -80,7 +80,9 @@ _SHARED = _PORTS_AND_DOMAIN | _stores("addresses", "asking", "batch_inspector", 
 _S3 = _SHARED | _stores("credentials", "flavours", "s3", "s3_inspector", "signing")
 _DISK = _stores("disk", *(f"disk_{part}" for part in ("files", "format", "tree")))
 _SERVED = _SHARED | _DISK | _stores("memory", "post_policy", "served_uploads", "sigv4_verify")
-_AZURE = _SHARED | _stores("azure", "azure_inspector", "azure_keys", "azure_sas", "azure_signing")
+_AZURE = _SHARED | _stores(
+    "azure", "azure_inspector", "azure_keys", "azure_multipart", "azure_requests", "azure_sas", "azure_signing"
+)
 _GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_v4")
 
 # The test suite that is shipped: the modules that hold tests, and what these tests use.
@@ -103,9 +105,9 @@ ZONES: Mapping[str, Zone] = {
     **dict.fromkeys(_stores("credentials", "flavours", "signing"), Zone(_S3, _S3_SDK)),
     **dict.fromkeys(_stores("s3", "s3_inspector"), Zone(_S3, _S3_SDK, knows_http=True)),
     **dict.fromkeys(_SERVED - _SHARED, Zone(_SERVED, _ATTRS | {"orjson"})),
-    **dict.fromkeys(_stores("azure", "azure_keys"), Zone(_AZURE, _AZURE_SDK)),
+    **dict.fromkeys(_stores("azure", "azure_keys", "azure_requests"), Zone(_AZURE, _AZURE_SDK)),
     **dict.fromkeys(_stores("azure_sas", "azure_signing"), Zone(_AZURE, _ATTRS)),
-    "adapters.stores.azure_inspector": Zone(_AZURE, _AZURE_SDK, knows_http=True),
+    **dict.fromkeys(_stores("azure_inspector", "azure_multipart"), Zone(_AZURE, _AZURE_SDK, knows_http=True)),
     "adapters.stores.gcs": Zone(_GCS, _ATTRS, knows_http=True),
     "adapters.stores.gcs_v4": Zone(_GCS, _ATTRS),
     "adapters.stores.gcs_account": Zone(_GCS, _ATTRS | {"cryptography", "jwt"}),

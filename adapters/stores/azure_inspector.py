@@ -6,31 +6,30 @@ but takes 0.4 ms of CPU for each entry of a listing and 4 ms for each HEAD reque
 Which MD5 is believed: Put Blob stores the one that the service itself computed of the bytes. A blob that was copied
 has the MD5 that its source claimed, and page and append blobs one that need not be of all their bytes: these are not
 believed. A block list, or Set Blob Properties, stores what the writer claims, and nothing tells that apart; both take
-the permission `w`, which an upload URL has only where it may replace the blob. Whoever holds such a URL can therefore
-lie about that one blob, which is his own.
+the permission `w`, which an upload URL has where it may replace the blob, and that of a part always. From the version
+on that user delegation keys sign for, `c` is enough for a block list that makes a new blob ("Version 2026-04-06").
+Whoever holds such a URL can therefore lie about that one blob, which is his own.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import aiohttp
 from attrs import define, field, frozen
-from yarl import URL
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.azure_requests import NO_CONTAINER, OWN_LIFETIME, error_code, send
 from adapters.stores.azure_sas import (
     LIST,
     READ,
     SasTemplate,
-    SasTerms,
     SigningKey,
     blob_template,
     container_query,
-    expiry,
+    terms_for,
 )
 from adapters.stores.batch_inspector import BatchInspector, Found, expect, length_of, listing_root, unavailable
 from adapters.stores.sigv4 import uri_encode_path
@@ -42,9 +41,7 @@ from domain.uploads import Upload
 PAGE_SIZE = 1_000
 """How many blobs a listing may tell of: of 5,000, the most there can be, reading would hold up other requests."""
 
-_OWN_LIFETIME = timedelta(minutes=10)
 _OK, _FORBIDDEN, _MISSING = 200, 403, 404
-_NO_CONTAINER = "ContainerNotFound"
 _NO_AUTHENTICATION = "AuthenticationFailed"
 
 
@@ -56,11 +53,9 @@ class AzureInspector(BatchInspector):
     key: Callable[[], SigningKey] = field(repr=False)
 
     def _reader(self, http: aiohttp.ClientSession, now: datetime) -> "_Reader":
-        key, container = self.key(), self.address.bucket
-        expires_at = expiry(key, _OWN_LIFETIME, now)
-        https_only = self.address.origin.startswith("https:")
-        listing = container_query(key, container, SasTerms(LIST, expires_at, https_only))
-        blobs = blob_template(key, container, SasTerms(READ, expires_at, https_only))
+        key, container, origin = self.key(), self.address.bucket, self.address.origin
+        listing = container_query(key, container, terms_for(origin, key, LIST, OWN_LIFETIME, now))
+        blobs = blob_template(key, container, terms_for(origin, key, READ, OWN_LIFETIME, now))
         return _Reader(http, self.address.url, listing, blobs)
 
 
@@ -77,31 +72,25 @@ class _Reader:
         query = f"restype=container&comp=list&include=copy&maxresults={PAGE_SIZE}&prefix={quote(prefix, safe='')}"
         if token:
             query += f"&marker={quote(token, safe='')}"
-        async with self._send("GET", f"{self.url}?{query}&{self.listing}") as answer:
+        async with send(self.http, "GET", f"{self.url}?{query}&{self.listing}") as answer:
             if _is_kept_from_us(answer):
                 return None  # we may not list; perhaps we may still ask for single blobs
             expect(answer, _OK)
             return _Page.parse(await answer.read())
 
     async def at(self, key: ObjectKey) -> Found:
-        async with self._send("HEAD", f"{self.url}/{uri_encode_path(key)}?{self.blobs.sign(key)}") as answer:
-            if answer.status == _MISSING and _error_code(answer) != _NO_CONTAINER:
+        url = f"{self.url}/{uri_encode_path(key)}?{self.blobs.sign(key)}"
+        async with send(self.http, "HEAD", url) as answer:
+            if answer.status == _MISSING and error_code(answer) != NO_CONTAINER:
                 return {key: None}
             if _is_kept_from_us(answer):  # the store won't tell, which is not a failure
                 return {}
             expect(answer, _OK)
             return {key: _blob_of(answer.headers)}
 
-    def _send(self, method: str, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self.http.request(method, URL(url, encoded=True), allow_redirects=False)
-
-
-def _error_code(answer: aiohttp.ClientResponse) -> str:
-    return answer.headers.get("x-ms-error-code", "")
-
 
 def _is_kept_from_us(answer: aiohttp.ClientResponse) -> bool:
-    return answer.status == _FORBIDDEN and _error_code(answer) != _NO_AUTHENTICATION
+    return answer.status == _FORBIDDEN and error_code(answer) != _NO_AUTHENTICATION
 
 
 def _blob_of(headers: Mapping[str, str]) -> FoundObject | None:

@@ -26,7 +26,9 @@ USER_DELEGATION_VERSION = "2026-04-06"
 READ = "r"
 LIST = "l"
 CREATE = "c"
-CREATE_OR_REPLACE = "cw"
+WRITE = "w"
+CREATE_OR_REPLACE = CREATE + WRITE
+READ_AND_WRITE = READ + WRITE
 
 # What could be signed, and isn't: no start, so that it counts at once; any address; the blob itself; any encryption.
 _START = _IP_RANGE = _SNAPSHOT = _ENCRYPTION_SCOPE = ""
@@ -164,6 +166,14 @@ class SasTerms:
     expires_at: datetime
     https_only: bool = True
     disposition: str = ""
+
+
+def terms_for(origin: str, key: SigningKey, permissions: str, lifetime: timedelta, now: datetime) -> SasTerms:
+    """Say on which terms something is signed now, for the store at `origin`: if that is https, for nothing else.
+
+    Raises `Unavailable` when the key has expired.
+    """
+    return SasTerms(permissions, expiry(key, lifetime, now), origin.startswith("https:"))
 
 
 class SasTemplate:

@@ -10,7 +10,8 @@ import asyncio
 import os.path
 import re
 from abc import abstractmethod
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 from xml.etree import ElementTree as ET
@@ -31,6 +32,7 @@ LISTING_PAYS = 16
 """How many wanted keys one listing must tell of to be cheaper than asking for each."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
+_PARSED_AT_ONCE = 64 * 1024
 
 Found = dict[ObjectKey, FoundObject | None]
 
@@ -79,12 +81,7 @@ class BatchInspector:
 
     async def start(self) -> None:
         """Open the pool of connections; nothing is asked yet."""
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONCURRENCY),
-            # What compresses on the way takes an object's length away.
-            headers={"Accept-Encoding": "identity"},
-            trust_env=False,
-        )
+        self._http = open_connections()
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -109,15 +106,11 @@ class BatchInspector:
         failure = None
         try:
             look = _Look(self._started_reader(now), found)
-            async with asyncio.timeout(patience.total_seconds()):
+            async with answering_within(patience):
                 first = prepared if isinstance(prepared, _FirstPage) else None
                 await look.at({upload.key: upload for upload in uploads}, first)
         except Unavailable as error:
             failure = error
-        except TimeoutError:
-            failure = unavailable("it took too long")
-        except (aiohttp.ClientError, OSError) as error:
-            failure = unavailable(type(error).__name__)
         return Inspection(found, failure)
 
     def _started_reader(self, now: datetime) -> Reader:
@@ -211,9 +204,31 @@ def _shared_folder(keys: Iterable[str]) -> str:
     return shared[: shared.rfind("/") + 1]
 
 
+def open_connections() -> aiohttp.ClientSession:
+    """Make a pool of connections to a store, to be closed by whoever asked for it."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONCURRENCY),
+        # What compresses on the way takes an object's length away.
+        headers={"Accept-Encoding": "identity"},
+        trust_env=False,
+    )
+
+
+@asynccontextmanager
+async def answering_within(patience: timedelta) -> AsyncIterator[None]:
+    """Turn it into `Unavailable` if the store takes longer than that, or can't be reached."""
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            yield
+    except TimeoutError as error:
+        raise unavailable("it took too long") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise unavailable(type(error).__name__) from error
+
+
 def unavailable(reason: str) -> Unavailable:
     """Make the error for a store that doesn't answer as it should."""
-    return Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the object store can't be looked into: {reason}")
+    return Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the object store doesn't answer as it should: {reason}")
 
 
 def expect(answer: aiohttp.ClientResponse, status: int) -> None:
@@ -230,9 +245,15 @@ def length_of(digits: str) -> int:
 
 
 def listing_root(document: bytes, name: str) -> ET.Element:
-    """Parse a listing, whose outermost element has this name, in whatever namespace. Raises `Unavailable`."""
+    """Parse a listing, whose outermost element has this name, in whatever namespace. Raises `Unavailable`.
+
+    A thread that parses a long one lets others go in between.
+    """
+    parser = ET.XMLParser()  # noqa: S314 - from our own store, and expat expands no external entities
     try:
-        root = ET.fromstring(document)  # noqa: S314 - from our own store, and expat expands no external entities
+        for start in range(0, len(document), _PARSED_AT_ONCE):
+            parser.feed(document[start : start + _PARSED_AT_ONCE])
+        root: ET.Element = parser.close()
     except (ET.ParseError, ValueError, LookupError) as error:  # the latter two: an encoding that expat doesn't know
         raise unavailable("its listing can't be read") from error
     # Whatever else is well-formed, such as the page of a proxy, has no objects in it either.

@@ -18,6 +18,8 @@ from adapters.stores.azure_sas import (
     CREATE_OR_REPLACE,
     LIST,
     READ,
+    READ_AND_WRITE,
+    WRITE,
     AccountKey,
     SasTerms,
     SigningKey,
@@ -58,7 +60,11 @@ def terms_of(permissions: str, expires_at: datetime, https_only: bool, filename:
 
 
 all_terms = st.builds(
-    terms_of, st.sampled_from([READ, CREATE, CREATE_OR_REPLACE]), moments, st.booleans(), st.none() | bits.file_names
+    terms_of,
+    st.sampled_from([READ, CREATE, WRITE, CREATE_OR_REPLACE, READ_AND_WRITE]),
+    moments,
+    st.booleans(),
+    st.none() | bits.file_names,
 )
 
 
