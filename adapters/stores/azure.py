@@ -1,8 +1,4 @@
-"""Azure Blob Storage: the store as it is made from the settings, and what is asked of its container.
-
-Uploads of several blocks (Put Block, Put Block List) would need a SAS of their own for each block, with the query
-parameters `comp=block` and `blockid`, and the service itself to commit the list.
-"""
+"""Azure Blob Storage: the store as it is made from the settings, and what is asked of its container."""
 
 import logging
 import re
@@ -19,6 +15,7 @@ from adapters.stores.addresses import BucketAddress, is_ip_address
 from adapters.stores.asking import Asking
 from adapters.stores.azure_inspector import AzureInspector
 from adapters.stores.azure_keys import UserDelegationKeys
+from adapters.stores.azure_multipart import AzureMultipart, AzurePartSigner
 from adapters.stores.azure_sas import SERVICE_VERSION, USER_DELEGATION_VERSION, AccountKey, SigningKey
 from adapters.stores.azure_signing import CAPABILITIES, AzureSigning
 from application.ports import SettingsReader, Store
@@ -262,6 +259,14 @@ def _wired(
         for endpoint in (endpoints.public, endpoints.internal)
     )
     signing = AzureSigning(public, key, container.is_public, other_addresses=[internal])
-    inspector = AzureInspector(internal, key)
-    # Stopped in the opposite order: the container closes the client that the keys are fetched with.
-    return Store(signing, signing, inspector, startables=[container, *keys, inspector], probes=[*keys, container])
+    inspector, multipart = AzureInspector(internal, key), AzureMultipart(internal, key, container.is_public)
+    return Store(
+        signing,
+        signing,
+        inspector,
+        # Stopped in the opposite order: the container closes the client that the keys are fetched with.
+        startables=[container, *keys, inspector, multipart],
+        probes=[*keys, container],
+        part_signer=AzurePartSigner(public, key, container.is_public),
+        multipart=multipart,
+    )

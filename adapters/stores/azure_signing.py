@@ -4,27 +4,32 @@ What a SAS binds is the blob, what may be done with it, and until when. It binds
 length and type, and leave out Content-MD5, which the service would otherwise check ("Put Blob" in the Azure Storage
 REST API reference). So none of these is claimed to be enforced; whether what arrived is what was declared is seen
 afterwards, when the blob is inspected.
+
+Nor does it bind the block that a part was signed for. Put Block takes the permission `w` ("Create an account SAS", the
+table of operations), by which the blob itself can be put as well: whoever holds the URL of a part may put any block, or
+make or replace the blob, until the URL expires. So of files in parts only key and expiry are claimed, although it is
+the service that completes them, and then replaces nothing that mustn't be replaced.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from adapters.stores.addresses import BucketAddress, key_of_url, url_prefixes
 from adapters.stores.azure_sas import (
     CREATE,
     CREATE_OR_REPLACE,
     READ,
-    SasTerms,
     SigningKey,
     blob_template,
-    expiry,
+    terms_for,
 )
 from adapters.stores.content_disposition import attachment
 from adapters.stores.sigv4 import uri_encode_path
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import ObjectKey
+from domain.multipart import MIB, PartLimits
 from domain.uploads import (
     Access,
     Capabilities,
@@ -37,17 +42,26 @@ from domain.uploads import (
     UploadTerms,
 )
 
-MAX_BLOB_BYTES = 5_000 * 1024**2
+MAX_BLOB_BYTES = 5_000 * MIB
 """The longest blob of one Put Blob ("Scalability and performance targets for Blob storage")."""
+
+PART_LIMITS = PartLimits(
+    min_part_bytes=1, max_part_bytes=4_000 * MIB, max_parts=50_000, max_object_bytes=50_000 * 4_000 * MIB
+)
+"""What a blob's blocks may be (as above)."""
 
 MAX_LIFETIME = timedelta(days=7)
 """What a user delegation key can live for; an account key knows no limit, but neither should a URL live for ever."""
 
 CAPABILITIES = Capabilities(
     # Who may read is a property of the container, which no upload can change; so there is nothing to enforce.
-    {UploadMethod.PUT: frozenset({Guarantee.KEY, Guarantee.EXPIRY, Guarantee.NO_OVERWRITE})},
+    {
+        UploadMethod.PUT: frozenset({Guarantee.KEY, Guarantee.EXPIRY, Guarantee.NO_OVERWRITE}),
+        UploadMethod.MULTIPART: frozenset({Guarantee.KEY, Guarantee.EXPIRY}),
+    },
     MAX_BLOB_BYTES,
     MAX_LIFETIME,
+    PART_LIMITS,
 )
 
 
@@ -74,11 +88,11 @@ class AzureSigning:
         """Sign a batch, as the port says."""
         if self.is_public():
             uploads = list(uploads)
-            _refuse_private(uploads)
+            refuse_private(uploads)
         # Without `w` a blob that exists can't be replaced, whatever headers a client sends or leaves out.
         permissions = CREATE_OR_REPLACE if terms.overwrite else CREATE
         key = self.key()
-        sas = self._terms(key, permissions, terms.lifetime, now)
+        sas = terms_for(self.address.origin, key, permissions, terms.lifetime, now)
         template, expires_at, url = blob_template(key, self.address.bucket, sas), sas.expires_at, self.address.url
 
         def signed(upload: Upload) -> SignedUpload:
@@ -93,8 +107,9 @@ class AzureSigning:
     ) -> SignedDownload:
         """Sign a GET, as the port says."""
         signing_key = self.key()
-        disposition = "" if filename is None else attachment(filename)
-        sas = self._terms(signing_key, READ, lifetime, now, disposition)
+        sas = terms_for(self.address.origin, signing_key, READ, lifetime, now)
+        if filename is not None:
+            sas = evolve(sas, disposition=attachment(filename))
         query = blob_template(signing_key, self.address.bucket, sas).sign(key)
         return SignedDownload(f"{self.address.url}/{uri_encode_path(key)}?{query}", sas.expires_at)
 
@@ -106,14 +121,9 @@ class AzureSigning:
         """Recognise the URLs of every address."""
         return key_of_url([self.address, *self.other_addresses], url)
 
-    def _terms(
-        self, key: SigningKey, permissions: str, lifetime: timedelta, now: datetime, disposition: str = ""
-    ) -> SasTerms:
-        https_only = self.address.origin.startswith("https:")
-        return SasTerms(permissions, expiry(key, lifetime, now), https_only, disposition)
 
-
-def _refuse_private(uploads: Iterable[Upload]) -> None:
+def refuse_private(uploads: Iterable[Upload]) -> None:
+    """Raise `InvalidInput` (`unsupported_by_store`) if one is private; for a container that everybody may read."""
     if any(upload.access is Access.PRIVATE for upload in uploads):
         raise InvalidInput(
             ErrorCode.UNSUPPORTED_BY_STORE,

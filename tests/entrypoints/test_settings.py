@@ -357,7 +357,7 @@ class TestAzure:
     def test_an_account_and_its_key_are_enough(self) -> None:
         store = found(AZURE)
         assert list(store.signer.url_prefixes("")) == ["https://datasets.blob.core.windows.net/uploads"]
-        assert list(store.signer.capabilities.methods) == [UploadMethod.PUT]
+        assert list(store.signer.capabilities.methods) == [UploadMethod.PUT, UploadMethod.MULTIPART]
 
     def test_an_emulator_has_the_account_in_its_path(self) -> None:
         store = found(AZURE, STORAGE_HOSTNAME="http://127.0.0.1:10000/datasets")

@@ -1,10 +1,13 @@
 """The running stores as fixtures: each started by the first test that asks for it, once per worker of pytest-xdist."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from tests.stores.azure_server import RunningAzurite, start_azurite
+from adapters.stores.azure_keys import UserDelegationKeys
+from adapters.stores.azure_sas import UserDelegationKey
+from tests.stores.azure_server import RunningAzurite, identity_client, start_azurite
 from tests.stores.ceph import start_ceph
 from tests.stores.gcs import RunningGcs, start_fake_gcs
 from tests.stores.servers import RunningStore, start_ministack, start_seaweedfs
@@ -53,3 +56,16 @@ def azurite_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAzu
     """Another one, over TLS, which gives out user delegation keys."""
     with start_azurite(tmp_path_factory.mktemp("azurite-tls"), tls=True) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def user_delegation_key(azurite_tls: RunningAzurite) -> UserDelegationKey:
+    """A key that was given to an identity, which only happens over TLS; it is good for every Azurite."""
+
+    async def fetch() -> UserDelegationKey:
+        async with identity_client(azurite_tls) as service:
+            keys = UserDelegationKeys(service, azurite_tls.account)
+            assert await keys.refresh()
+            return keys()
+
+    return asyncio.run(fetch())

@@ -15,7 +15,7 @@ from azure.storage.blob import ContainerClient
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.azure import Endpoint
 from adapters.stores.azure_inspector import AzureInspector
-from adapters.stores.azure_keys import UserDelegationKeys
+from adapters.stores.azure_multipart import AzureMultipart, AzurePartSigner
 from adapters.stores.azure_sas import AccountKey, SigningKey, UserDelegationKey
 from adapters.stores.azure_signing import AzureSigning
 from adapters.stores.batch_inspector import LISTING_PAYS
@@ -30,7 +30,7 @@ from adapters.stores.sigv4 import Credentials
 from application.ports import Store
 from domain.keys import ObjectKey
 from tests.entrypoints.http.live_store import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, LiveStore, live_store
-from tests.stores.azure_server import RunningAzurite, identity_client
+from tests.stores.azure_server import RunningAzurite
 from tests.stores.servers import RunningStore
 
 
@@ -73,8 +73,10 @@ def azure_harness(running: RunningAzurite, key: SigningKey) -> Harness:
     address = BucketAddress(endpoint.origin, running.container, base_path=endpoint.base_path)
     inspector = AzureInspector(address, lambda: key)
     signing = AzureSigning(address, lambda: key, is_public=lambda: False)
+    part_signer = AzurePartSigner(address, lambda: key, is_public=lambda: False)
+    multipart = AzureMultipart(address, lambda: key, is_public=lambda: False)
     return Harness(
-        store=Store(signing, signing, inspector, startables=[inspector]),
+        store=Store(signing, signing, inspector, [inspector, multipart], part_signer=part_signer, multipart=multipart),
         read=lambda key: _read_blob(running.client(), key),
         list_keys=lambda prefix: list(running.client().list_blob_names(name_starts_with=prefix)),
         # Azure looks at what a SAS permits before it looks at If-None-Match.
@@ -182,19 +184,6 @@ class TestAzurite(StoreContract):
     @pytest.fixture
     def harness(self, azurite: RunningAzurite) -> Harness:
         return azure_harness(azurite, AccountKey.parse(azurite.account, azurite.key))
-
-
-@pytest.fixture(scope="module")
-def user_delegation_key(azurite_tls: RunningAzurite) -> UserDelegationKey:
-    """Only over TLS is a key given out; it is good for every Azurite."""
-
-    async def fetch() -> UserDelegationKey:
-        async with identity_client(azurite_tls) as service:
-            keys = UserDelegationKeys(service, azurite_tls.account)
-            assert await keys.refresh()
-            return keys()
-
-    return asyncio.run(fetch())
 
 
 class TestAzuriteWithAnIdentity(StoreContract):

@@ -25,8 +25,9 @@ from adapters.stores.azure_keys import UserDelegationKeys
 from adapters.stores.contract import CONTENT, LIFETIME, make_upload, send
 from application.ports import Store
 from domain.errors import ErrorCode, InvalidInput, Unavailable
-from domain.inspection import Status, compare
-from domain.uploads import Access, SignedUpload, UploadMethod, UploadTerms
+from domain.inspection import FoundObject, Status, compare
+from domain.multipart import PartPlan
+from domain.uploads import Access, MultipartUpload, PutRequest, SignedUpload, UploadMethod, UploadTerms
 from entrypoints.environment import EnvironmentReader
 from tests.live import serving
 from tests.stores.azure_server import Identity, RunningAzurite, identity_client
@@ -107,6 +108,25 @@ class TestOnAzurite:
 
         assert asyncio.run(scenario()) is Status.STORED
 
+    def test_what_is_sent_in_parts_is_found(self, azurite: RunningAzurite) -> None:
+        async def scenario() -> FoundObject | None:
+            store, upload, now = made(settings_of(azurite)), make_upload(), datetime.now(UTC)
+            assert store.multipart is not None
+            assert store.part_signer is not None
+            async with started(store):
+                (upload_id,) = await store.multipart.begin([upload], now)
+                begun = MultipartUpload(upload, upload_id, PartPlan(len(CONTENT), len(CONTENT)))
+                (part,) = store.part_signer.sign_parts(begun, [1], LIFETIME, now).parts
+                with urllib3.PoolManager(retries=False) as http:
+                    assert await asyncio.to_thread(send, http, PutRequest(part.url, part.headers), CONTENT) == 201
+                progress = await store.multipart.progress(upload.key, upload_id, now)
+                assert progress is not None
+                await store.multipart.complete(begun, list(progress.arrived.values()), now)
+                inspection = await store.inspector.inspect([upload], now, timedelta(seconds=30))
+                return inspection.found[upload.key]
+
+        assert asyncio.run(scenario()) == FoundObject(len(CONTENT))
+
     @pytest.mark.parametrize("level", [PublicAccess.BLOB, PublicAccess.CONTAINER])
     def test_private_files_are_refused_where_everybody_may_read(
         self, azurite: RunningAzurite, container: str, level: PublicAccess
@@ -120,6 +140,9 @@ class TestOnAzurite:
                 with pytest.raises(InvalidInput) as refused:
                     sign(store, Access.PRIVATE)
                 assert refused.value.code is ErrorCode.UNSUPPORTED_BY_STORE
+                assert store.multipart is not None
+                with pytest.raises(InvalidInput):
+                    await store.multipart.begin([make_upload(access=Access.PRIVATE)], datetime.now(UTC))
                 return sign(store, Access.PUBLIC)
 
         signed = asyncio.run(scenario())

@@ -16,6 +16,7 @@ from adapters.stores.azure_signing import MAX_BLOB_BYTES, AzureSigning
 from adapters.stores.contract import CONTENT, LIFETIME, declare, make_upload, sign
 from domain.errors import ErrorCode, InvalidInput, Unavailable
 from domain.keys import ObjectKey
+from domain.multipart import PartLimits
 from domain.uploads import Access, Guarantee, PutRequest, Upload, UploadMethod, UploadTerms
 from tests import strategies as bits
 from tests.adapters.stores.test_azure_sas import ACCOUNT_KEY, DELEGATED, NOW, SECRET, options, terms_of
@@ -117,8 +118,13 @@ class TestUploads:
 
     def test_claim_only_what_a_signature_binds(self) -> None:
         capabilities = make_signing().capabilities
-        assert capabilities.methods == {PUT: {Guarantee.KEY, Guarantee.EXPIRY, Guarantee.NO_OVERWRITE}}
+        assert capabilities.methods == {
+            PUT: {Guarantee.KEY, Guarantee.EXPIRY, Guarantee.NO_OVERWRITE},
+            # By the URL of a part the whole blob can be put, and replaced.
+            UploadMethod.MULTIPART: {Guarantee.KEY, Guarantee.EXPIRY},
+        }
         assert capabilities.max_request_bytes == MAX_BLOB_BYTES == 5_000 * 1024**2
+        assert capabilities.parts == PartLimits(1, 4_000 * 1024**2, 50_000, 50_000 * 4_000 * 1024**2)
 
     def test_show_no_secret(self) -> None:
         signed = sign(make_signing(key=DELEGATED), make_upload(), PUT, now=NOW)
