@@ -34,7 +34,7 @@ class Multipart:
     async def begin(self, plans: Mapping[Upload, PartPlan], now: datetime) -> Mapping[ObjectKey, SignedMultipart]:
         """Begin an upload for each, and sign its first parts. All are begun or none.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, and what `begin` of the store raises.
         """
         ids = await self.store.begin(list(plans), now)
         uploads = [
@@ -57,7 +57,7 @@ class Multipart:
     async def sign(
         self, upload: MultipartUpload, numbers: Sequence[int], now: datetime, most: int = PARTS_PER_FILE
     ) -> SignedMultipart:
-        """Sign the first of these parts, at most so many. Raises `Unavailable`."""
+        """Sign the first of these parts, at most so many. Raises what `sign_parts` raises."""
         signed = self.part_signer.sign_parts(upload, numbers[:most], self.lifetime, now)
         parts, waiting = [], iter(signed.parts)
         while some := self.turns.take(waiting):

@@ -195,8 +195,9 @@ class SignedParts:
 class PartSigner(Protocol):
     """Signs requests that let single parts of an upload into the store.
 
-    A request binds the key, the upload, the number of the part, and of what `capabilities` names for MULTIPART the
-    length and the expiry; and the part's MD5, where it is declared and the store checks it.
+    A request binds the key, and of what `capabilities` names for MULTIPART the length and the expiry; where that is the
+    length, the upload and the number of the part as well; and the part's MD5, where it is declared and the store checks
+    it.
     """
 
     def sign_parts(
@@ -204,7 +205,7 @@ class PartSigner(Protocol):
     ) -> SignedParts:
         """Sign a PUT for each of these parts, in order. `expires_at` is as in `sign_uploads`.
 
-        Raises `Unavailable` when there are no valid credentials to sign with.
+        Raises `Unavailable` and `InvalidInput` (`unsupported_by_store`) as `sign_uploads` does.
         """
 
 
@@ -236,7 +237,9 @@ class MultipartStore(Protocol):
     async def begin(self, uploads: Sequence[Upload], now: datetime) -> Sequence[UploadId]:
         """Begin an upload for each, in order; if one can't be begun, the others are aborted as far as possible.
 
-        What the declaration says of media type and access counts from here on, whatever the parts say.
+        What the declaration says of media type and access counts from here on, whatever the parts say. Raises
+        `InvalidInput` (`unsupported_by_store`) when one is private and the store is known to let strangers read; so
+        does `complete`.
         """
 
     async def progress(self, key: ObjectKey, upload_id: UploadId, now: datetime) -> Progress | None:
