@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from attrs import evolve, field, frozen
 
-from domain.uploads import Guarantee, UploadMethod
+from domain.uploads import SINGLE_REQUEST, Guarantee, UploadMethod
 from tests.adapters.stores.google import key_file, pem, private_key
 from tests.entrypoints.http.live_service import OWNER, Answer, LiveService, batch, live_service
 from tests.serve import bitstore_serve
@@ -142,7 +142,7 @@ class FileRequest:
 class StoreClient(LiveService):
     """A client that holds no credentials of the store, and knows of it what the service says.
 
-    `variables` are those of the service. `enforced` is what /info claims, by the ways into the store.
+    `variables` are those of the service. `enforced` is what /info claims, by the ways in which a file is sent whole.
     """
 
     variables: Variables = field(repr=False)
@@ -151,7 +151,8 @@ class StoreClient(LiveService):
     @enforced.default
     def _as_info_says(self) -> Mapping[UploadMethod, frozenset[Guarantee]]:
         methods = self.info()["store"]["methods"]
-        return {UploadMethod(name): frozenset(map(Guarantee, told["enforced"])) for name, told in methods.items()}
+        claims = {UploadMethod(name): frozenset(map(Guarantee, told["enforced"])) for name, told in methods.items()}
+        return {method: enforced for method, enforced in claims.items() if method in SINGLE_REQUEST}
 
     def claims(self, guarantee: Guarantee) -> Collection[UploadMethod]:
         """Name the ways in on which the store is said to enforce something."""
