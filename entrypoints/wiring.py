@@ -11,6 +11,7 @@ from adapters.stores.flavours import EMBEDDED
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
 from adapters.stores.s3_inspector import S3Inspector
+from adapters.stores.s3_multipart import S3Multipart
 from adapters.stores.signing import PRIVATE_ACL, S3Signing
 from adapters.tokens.cache import VerifiedTokens
 from adapters.tokens.jwt import JwtVerifier, KeyRing
@@ -183,6 +184,14 @@ def _s3_store(settings: S3Settings) -> Store:
         other_addresses=[settings.internal],
     )
     inspector = S3Inspector(settings.internal, settings.region, credentials)
-    if fixed is None:
-        return Store(signing, signing, inspector, startables=[chain, bucket, inspector], probes=[chain, bucket])
-    return Store(signing, signing, inspector, startables=[bucket, inspector], probes=[bucket])
+    multipart = S3Multipart(settings.internal, settings.region, credentials, signing.acl_for)
+    asked_first = [chain] if fixed is None else []
+    return Store(
+        signing,
+        signing,
+        inspector,
+        startables=[*asked_first, bucket, inspector, multipart],
+        probes=[*asked_first, bucket],
+        part_signer=signing,
+        multipart=multipart,
+    )

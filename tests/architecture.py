@@ -77,7 +77,8 @@ def _stores(*names: str) -> AbstractSet[str]:
 
 # What all stores may share, and then each family of them: a store of another family isn't there for it.
 _SHARED = _PORTS_AND_DOMAIN | _stores("addresses", "asking", "batch_inspector", "content_disposition", "sigv4")
-_S3 = _SHARED | _stores("credentials", "flavours", "s3", "s3_inspector", "signing")
+_S3_CLIENTS = _stores("s3", "s3_api", "s3_calls", "s3_inspector", "s3_multipart", "s3_parts")
+_S3 = _SHARED | _S3_CLIENTS | _stores("credentials", "flavours", "s3_upload_ids", "signing")
 _DISK = _stores("disk", *(f"disk_{part}" for part in ("files", "format", "tree")))
 _SERVED = _SHARED | _DISK | _stores("memory", "post_policy", "served_uploads", "sigv4_verify")
 _AZURE = _SHARED | _stores(
@@ -102,8 +103,8 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores": Zone(_SHARED, _ATTRS),
     # The client of a foreign store: a status code is what that store said.
     "adapters.stores.batch_inspector": Zone(_SHARED, _ATTRS | {"aiohttp", "yarl"}, knows_http=True),
-    **dict.fromkeys(_stores("credentials", "flavours", "signing"), Zone(_S3, _S3_SDK)),
-    **dict.fromkeys(_stores("s3", "s3_inspector"), Zone(_S3, _S3_SDK, knows_http=True)),
+    **dict.fromkeys(_stores("credentials", "flavours", "s3_upload_ids", "signing"), Zone(_S3, _S3_SDK)),
+    **dict.fromkeys(_S3_CLIENTS, Zone(_S3, _S3_SDK, knows_http=True)),
     **dict.fromkeys(_SERVED - _SHARED, Zone(_SERVED, _ATTRS | {"orjson"})),
     **dict.fromkeys(_stores("azure", "azure_keys", "azure_requests"), Zone(_AZURE, _AZURE_SDK)),
     **dict.fromkeys(_stores("azure_sas", "azure_signing"), Zone(_AZURE, _ATTRS)),

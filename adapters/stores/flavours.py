@@ -28,7 +28,8 @@ PART_LIMITS = PartLimits(
 class Flavour:
     """One kind of S3-compatible store: what it enforces of a POST form (None: it takes no forms) and of a signed PUT.
 
-    `parts` is the same for files that come in parts, None where that isn't possible.
+    `parts` is the same for files that come in parts, None where that isn't possible. Digests are never among it: of all
+    the bytes of such a file S3 knows none.
 
     `form_md5` and `form_sha256` say whether a form may have the field `Content-MD5` or `x-amz-checksum-sha256`, and
     `put_sha256` whether a PUT may have the latter as a header: a store that doesn't know a field refuses the request.
@@ -82,31 +83,41 @@ EMBEDDED = Flavour(
 FLAVOURS: Mapping[str, Flavour] = {
     flavour.name: flavour
     for flavour in (
-        Flavour("aws", _BASE | _DIGESTS | _ACCESS, _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY),
+        Flavour(
+            "aws",
+            _BASE | _DIGESTS | _ACCESS,
+            _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY,
+            _BASE | _ACCESS | _CREATE_ONLY,
+        ),
         Flavour(
             "seaweedfs",
             _BASE | {Guarantee.SHA256},
             _BASE | _DIGESTS | _CREATE_ONLY,
+            _BASE | _CREATE_ONLY,
             form_md5=False,
             has_acl=False,
             seen_on="SeaweedFS",
         ),
-        # It takes an escaped surrogate pair (an emoji) for two characters, and the key for another one.
+        # It takes an escaped surrogate pair (an emoji) for two characters, and the key for another one. Parts are put
+        # together whether or not there is an object already.
         Flavour(
             "ceph",
             _BASE | _ACCESS,
             _BASE | _ACCESS | {Guarantee.MD5} | _CREATE_ONLY,
+            _BASE | _ACCESS,
             ascii_policy=False,
             seen_on="Ceph",
         ),
-        Flavour("minio", _BASE, _BASE | {Guarantee.MD5}, form_sha256=False, has_acl=False),
+        Flavour("minio", _BASE, _BASE | {Guarantee.MD5}, _BASE, form_sha256=False, has_acl=False),
+        # What comes in parts is private, whatever acl is asked for.
         Flavour(
             "ministack",
             _BASE | _ACCESS,
             _BASE | _DIGESTS | _ACCESS | _CREATE_ONLY,
+            _BASE | _CREATE_ONLY,
             seen_on="MiniStack",
         ),
-        Flavour("r2", None, _BASE | {Guarantee.MD5} | _CREATE_ONLY, put_sha256=False, has_acl=False),
-        Flavour("generic", _BASE, _BASE, form_md5=False, form_sha256=False, put_sha256=False),
+        Flavour("r2", None, _BASE | {Guarantee.MD5} | _CREATE_ONLY, _BASE, put_sha256=False, has_acl=False),
+        Flavour("generic", _BASE, _BASE, _BASE, form_md5=False, form_sha256=False, put_sha256=False),
     )
 }

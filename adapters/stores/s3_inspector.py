@@ -3,27 +3,23 @@
 A listing knows an object's length and ETag. ("HeadObject" and "ListObjectsV2" in the Amazon S3 API reference.)
 """
 
-import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Self
 from urllib.parse import unquote_plus
 
 import aiohttp
 from attrs import define, field, frozen
-from yarl import URL
 
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.batch_inspector import BatchInspector, Found, expect, length_of, listing_root, unavailable
-from adapters.stores.sigv4 import Credentials, Request, Signer, canonical_query, uri_encode_path
-from domain.files import Md5, Sha256
+from adapters.stores.s3_api import composite_of_etag, has_digests_as_etags, md5_of_etag, send
+from adapters.stores.sigv4 import Credentials, Request, Signer
+from domain.files import Sha256
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Upload
 
-_ETAG_MD5 = re.compile(r'"?([0-9a-fA-F]{32})"?')
-_EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _OK, _FORBIDDEN, _MISSING = 200, 403, 404
 
 
@@ -52,7 +48,7 @@ class _Reader:
         if token:
             query.append(("continuation-token", token))
         request = Request("GET", self.address.bucket_origin, self.address.bucket_path or "/", query)
-        async with self._send(request) as answer:
+        async with send(self.http, self.signer, request) as answer:
             if answer.status == _FORBIDDEN:
                 return None  # we may not list; perhaps we may still ask for single objects
             expect(answer, _OK)
@@ -62,7 +58,7 @@ class _Reader:
         request = Request(
             "HEAD", self.address.bucket_origin, self.address.path_of(key), headers={"x-amz-checksum-mode": "ENABLED"}
         )
-        async with self._send(request) as answer:
+        async with send(self.http, self.signer, request) as answer:
             if answer.status == _MISSING:
                 return {key: None}
             if answer.status == _FORBIDDEN:  # the store won't tell, which is not a failure
@@ -70,31 +66,18 @@ class _Reader:
             expect(answer, _OK)
             return {key: _object_of(answer.headers)}
 
-    def _send(self, request: Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        headers = self.signer.sign_headers(request, _EMPTY_SHA256)
-        query = canonical_query(request.query)
-        url = URL(f"{request.origin}{uri_encode_path(request.path)}?{query}".rstrip("?"), encoded=True)
-        return self.http.request(request.method, url, headers=headers, allow_redirects=False)
-
 
 def _object_of(headers: Mapping[str, str]) -> FoundObject:
     """Read the answer to a HEAD request ("HeadObject")."""
-    encrypted = headers.get("x-amz-server-side-encryption", "AES256") != "AES256" or any(
-        name.lower().startswith("x-amz-server-side-encryption-customer") for name in headers
-    )
+    etag = headers.get("ETag", "") if has_digests_as_etags(headers) else ""
     checksum = headers.get("x-amz-checksum-sha256", "")
     # A composite checksum, of parts, has "-" and their number behind it; and is not one of the bytes.
     return FoundObject(
         length=length_of(headers.get("Content-Length", "")),
-        md5=None if encrypted else _md5_of(headers.get("ETag", "")),
+        md5=md5_of_etag(etag),
         sha256=None if Sha256.fault(checksum) else Sha256(checksum),
+        composite=composite_of_etag(etag),
     )
-
-
-def _md5_of(etag: str) -> Md5 | None:
-    """Read an ETag, which is an MD5 in hexadecimal for what was uploaded in one request ("Object", ETag)."""
-    digits = _ETAG_MD5.fullmatch(etag)
-    return Md5.of(bytes.fromhex(digits[1])) if digits else None
 
 
 @frozen
@@ -115,7 +98,7 @@ class _Page:
         # Most objects are what was declared; their digest needn't be made, and checked, once more.
         if expected is not None and etag.strip('"') == expected.hex:
             return FoundObject(length_of(size), expected)
-        return FoundObject(length_of(size), _md5_of(etag))
+        return FoundObject(length_of(size), md5_of_etag(etag), composite=composite_of_etag(etag))
 
     @classmethod
     def parse(cls, document: bytes) -> Self:

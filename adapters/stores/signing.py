@@ -8,6 +8,7 @@ from attrs import define, evolve, field, frozen
 from adapters.stores.addresses import BucketAddress, key_of_url, url_prefixes
 from adapters.stores.content_disposition import attachment
 from adapters.stores.flavours import Flavour
+from adapters.stores.s3_upload_ids import id_of_store
 from adapters.stores.sigv4 import (
     Credentials,
     PostTemplate,
@@ -103,7 +104,7 @@ class S3Signing:
             headers = {"Content-Length": str(length)}
             if declared is not None and declared.md5 is not None:
                 headers["Content-MD5"] = declared.md5[number - 1]
-            query = [("partNumber", str(number)), ("uploadId", upload.upload_id)]
+            query = [("uploadId", id_of_store(upload.upload_id)), ("partNumber", str(number))]
             url = signer.presign_url(Request("PUT", origin, path, query, headers), seconds)
             return SignedPart(number, length, url, headers)
 

@@ -25,6 +25,7 @@ from adapters.stores.disk_format import read_info
 from adapters.stores.flavours import EMBEDDED, FLAVOURS
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3_inspector import S3Inspector
+from adapters.stores.s3_multipart import S3Multipart
 from adapters.stores.signing import PUBLIC_ACL, S3Signing
 from adapters.stores.sigv4 import Credentials
 from application.ports import Store
@@ -47,8 +48,11 @@ def s3_harness(running: RunningStore, signing_credentials: Credentials | None = 
         credentials=lambda: credentials,
         public_acl=lambda: PUBLIC_ACL if flavour.has_acl else None,
     )
+    multipart = S3Multipart(address, running.region, lambda: credentials, signing.acl_for)
     return Harness(
-        store=Store(signing, signing, inspector, startables=[inspector]),
+        store=Store(
+            signing, signing, inspector, startables=[inspector, multipart], part_signer=signing, multipart=multipart
+        ),
         read=lambda key: _read(client, running.bucket, key),
         list_keys=lambda prefix: _list(client, running.bucket, prefix),
     )
