@@ -168,6 +168,19 @@ class StoreClient(LiveService):
         file = ("file.bin", content, request.parts.get("Content-Type", "application/octet-stream"))
         return self.http.request("POST", request.url, fields=[*request.parts.items(), ("file", file)]).status
 
+    def ask_of_parts(self, route: str, body: Mapping[str, Any], path: str, upload_id: str) -> Any:
+        """Ask what concerns one file of a dataset, which comes in parts."""
+        asked = {"metadata": body["metadata"], "path": path, "file": body["filedata"][path], "upload_id": upload_id}
+        answer = self.send("POST", f"/rawstore/multipart/{route}", token=self.token(), body=json.dumps(asked).encode())
+        assert answer.status in (200, 204), answer.body
+        return answer.json if answer.body else None
+
+    def send_part(self, part: Mapping[str, Any], content: bytes, part_size: int) -> int:
+        """Send one part of `content` as the service said; give the status."""
+        start = (part["number"] - 1) * part_size
+        piece = content[start : start + part["length"]]
+        return self.http.request("PUT", part["url"], body=piece, headers=part["headers"]).status
+
     def verify(self, body: object, *, token: str | None = None, expect_unavailable: bool = False) -> Answer:
         """Ask what the store holds."""
         return self.send(

@@ -30,7 +30,7 @@ from tests.entrypoints.every_store import (
     client_of,
     dataset,
 )
-from tests.entrypoints.http.live_service import CONTENT, OWNER, declaration, sha256
+from tests.entrypoints.http.live_service import CONTENT, OWNER, declaration, md5, sha256
 from tests.live import wait_until
 from tests.stores.azure_server import RunningAzurite
 
@@ -86,6 +86,45 @@ def test_a_dataset_goes_there_and_back(client: StoreClient, findability: str) ->
         prefixes = tuple(f"{prefix}/" for prefix in client.info()["prefixes"])
         assert all(file["object_url"].startswith(prefixes) for file in signed.values())
         assert {path: client.download(file["object_url"]).data for path, file in signed.items()} == FILES
+
+
+@on_stores_that_check
+@pytest.mark.parametrize("digests", ["of the parts", "of all bytes"])
+def test_a_large_file_goes_there_in_parts_and_back(client: StoreClient, digests: str) -> None:
+    """Begun by one client, resumed by another; a small file goes with it in one request."""
+    limits = client.info()["store"].get("parts")
+    if limits is None:
+        pytest.skip("this store takes no files in parts")
+    size = max(limits["min_bytes"], 1_000_000)
+    large = {"large.bin": b"a" * size + b"b" * size + CONTENT}
+    in_parts = {"size": size, "md5": [md5(part) for part in (b"a" * size, b"b" * size, CONTENT)]}
+    declared = declaration(large["large.bin"], parts=in_parts if digests == "of the parts" else {"size": size})
+    body = dataset({"large.bin": declared, "small.csv": declaration()}, accept=["MULTIPART", "PUT"])
+    with client_in_process(client.variables, MULTIPART_THRESHOLD="1000000") as first:
+        signed = first.sign(body)
+        begun = signed["large.bin"]
+        assert (begun["upload_method"], signed["small.csv"]["upload_method"]) == ("MULTIPART", "PUT")
+        assert [part["number"] for part in begun["parts"]] == [1, 2, 3]
+        for part in begun["parts"][1:]:
+            assert first.send_part(part, large["large.bin"], size) in DONE
+        assert first.upload(signed["small.csv"], CONTENT) in DONE
+        assert first.statuses(body) == {"large.bin": "missing", "small.csv": "stored"}
+
+    with client_in_process(client.variables, MULTIPART_THRESHOLD="1000000") as second:
+        resumed = second.ask_of_parts("resume", body, "large.bin", begun["upload_id"])
+        assert [part["number"] for part in resumed["arrived"]] == [2, 3]
+        (missing,) = resumed["parts"]
+        assert second.send_part(missing, large["large.bin"], size) in DONE
+        # All bytes have a digest only where the store has made one.
+        known = ("stored",) if digests == "of the parts" else ("stored", "unknown")
+        for _ in range(2):
+            assert second.ask_of_parts("complete", body, "large.bin", begun["upload_id"])["status"] in known
+        assert second.statuses(body)["large.bin"] in known
+        second.ask_of_parts("abort", body, "large.bin", begun["upload_id"])
+        assert second.download(begun["object_url"]).data == large["large.bin"]
+        if digests == "of the parts":
+            again = second.sign(body)["large.bin"]
+            assert (again["exists"], again["upload_id"], again["parts"]) == (True, None, [])
 
 
 @on_every_store

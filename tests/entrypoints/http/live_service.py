@@ -160,9 +160,12 @@ class LiveService:
 
 def declaration(content: bytes = CONTENT, /, **changes: object) -> dict[str, object]:
     """Declare a file with its length and MD5; changes to None take a member away."""
-    digest = hashlib.md5(content, usedforsecurity=False).digest()
-    members = {"length": len(content), "md5": base64.b64encode(digest).decode(), **changes}
+    members = {"length": len(content), "md5": md5(content), **changes}
     return {name: value for name, value in members.items() if value is not None}
+
+
+def md5(content: bytes = CONTENT) -> str:
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
 def sha256(content: bytes = CONTENT) -> str:
