@@ -153,20 +153,22 @@ def _served_store(settings: ServedSettings) -> ServedStore:
         credentials=lambda: settings.credentials,
         public_acl=lambda: settings.acl,
     )
-    if settings.root is None:
-        memory = MemoryObjects(all_private=settings.acl == PRIVATE_ACL)
-        return ServedStore(
-            signing,
-            signing,
-            memory,
-            startables=[memory],
-            probes=[memory],
-            part_signer=signing,
-            multipart=memory,
-            objects=memory,
-        )
-    objects = DiskObjects(settings.root)
-    return ServedStore(signing, signing, objects, startables=[objects], probes=[objects], objects=objects)
+    all_private = settings.acl == PRIVATE_ACL
+    objects = (
+        MemoryObjects(all_private=all_private)
+        if settings.root is None
+        else DiskObjects(settings.root, all_private=all_private)
+    )
+    return ServedStore(
+        signing,
+        signing,
+        objects,
+        startables=[objects],
+        probes=[objects],
+        part_signer=signing,
+        multipart=objects,
+        objects=objects,
+    )
 
 
 def _s3_store(settings: S3Settings) -> Store:

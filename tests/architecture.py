@@ -79,7 +79,8 @@ def _stores(*names: str) -> AbstractSet[str]:
 _SHARED = _PORTS_AND_DOMAIN | _stores("addresses", "asking", "batch_inspector", "content_disposition", "sigv4")
 _S3_CLIENTS = _stores("s3", "s3_api", "s3_calls", "s3_inspector", "s3_multipart", "s3_parts")
 _S3 = _SHARED | _S3_CLIENTS | _stores("credentials", "flavours", "s3_upload_ids", "signing")
-_DISK = _stores("disk", *(f"disk_{part}" for part in ("files", "format", "tree")))
+_DISK_PARTS = ("completion", "files", "format", "incoming", "multipart", "parts", "threads", "tree", "walk")
+_DISK = _stores("disk", *(f"disk_{part}" for part in _DISK_PARTS))
 _SERVED = _SHARED | _DISK | _stores("memory", "post_policy", "served_uploads", "sigv4_verify")
 _AZURE = _SHARED | _stores(
     "azure", "azure_inspector", "azure_keys", "azure_multipart", "azure_requests", "azure_sas", "azure_signing"

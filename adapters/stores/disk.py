@@ -1,22 +1,23 @@
 """The disk store: objects as files, for an embedded store on one machine.
 
-The directories are in `disk_tree`, the order of calls that makes an object durable in `disk_files`, the file format in
-`disk_format`; all of that blocks, and here it meets the event loop. It runs in threads of the store's own, but for
-looking for objects while the disk answers from memory. Cancelling a task never stops a thread half way: what it does
-is finished, and what nobody waits for any longer is given back.
+The directories are in `disk_tree`, the order of calls that makes an object durable in `disk_incoming`, the file format
+in `disk_format`; all of that blocks, and runs in threads of the store's own, but for looking for objects while the disk
+answers from memory. Files in parts are in `disk_multipart`.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Generator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
-from adapters.stores.disk_files import IncomingFile, ObjectFile, look_for
+from adapters.stores.disk_files import ObjectFile, look_for
+from adapters.stores.disk_incoming import IncomingFile
+from adapters.stores.disk_multipart import DiskMultipart
+from adapters.stores.disk_threads import Arriving, as_unavailable, finished, taken
 from adapters.stores.disk_tree import Tree
 from application.ports import (
     IncomingObject,
@@ -33,15 +34,10 @@ from application.ports import (
     StoredObject,
 )
 from domain.errors import ErrorCode, Unavailable
-from domain.files import Md5, Sha256
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Upload
 
-_T = TypeVar("_T")
-
-_BLOCK_BYTES = 1 << 20
-"""How much of an upload is gathered before a thread writes it."""
 _PIECE_BYTES = 1 << 19
 """How much of a download is read at once."""
 _THREADS = 32
@@ -57,17 +53,17 @@ One alone may only mean that another process had the processor.
 """
 
 
-class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe):
+class DiskObjects(DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe):
     """Objects as files under `root`, which is made if it is missing. Files get mode 0600, directories 0700.
 
     Several processes may serve one root; the directories that they make there must belong to the user that they run
     as. Truncation, foreign files and damaged metadata are noticed when an object is opened; its bytes aren't hashed
-    again.
+    again. `all_private` is for files in parts: see `DiskMultipart`.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._tree = Tree(root)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="disk-store")
+    def __init__(self, root: Path, *, all_private: bool = False) -> None:
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="disk-store")
+        super().__init__(Tree(root), threads, all_private=all_private)
         self._slow_at = -math.inf
         self._wary_until = -math.inf
 
@@ -76,27 +72,30 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
 
         A disk that can't be used is logged, not raised: `check` tells, and every later call tries again.
         """
+        self._stopping.clear()
         with suppress(StorageError):
-            await _finished(self._threads.submit(self._tree.sweep))
+            await finished(self._threads.submit(self._tree.sweep))
 
     async def stop(self) -> None:
-        """Do nothing: only uploads and downloads hold files, and idle threads end with the store itself."""
+        """Give up the objects that are being made of parts, which stay.
+
+        All else is short, only uploads and downloads hold files, and idle threads end with the store itself.
+        """
+        self._stopping.set()
 
     async def check(self) -> None:
         """Make an empty file and remove it. Raises `Unavailable` (`store_unavailable`)."""
-        try:
-            await _finished(self._threads.submit(self._tree.probe))
-        except StorageError as error:
-            raise Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {error}") from error
+        with as_unavailable():
+            await finished(self._threads.submit(self._tree.probe))
 
     async def receive(self, key: ObjectKey) -> IncomingObject:
         """Begin to take an object. Raises `StorageFull` or `StorageFailed`."""
-        file = await self._take(lambda: IncomingFile.create(self._tree, key), IncomingFile.remove)
-        return _IncomingDiskObject(file, self._threads)
+        file = await taken(self._threads, lambda: IncomingFile.create(self._tree), IncomingFile.remove)
+        return _IncomingDiskObject(key, file, self._threads)
 
     async def open(self, key: ObjectKey) -> StoredObject | None:
         """Open the object at exactly `key`, or give None. Raises `StorageFailed`, also when its file is damaged."""
-        file = await self._take(lambda: ObjectFile.open(self._tree, key), _close)
+        file = await taken(self._threads, lambda: ObjectFile.open(self._tree, key), _close)
         return None if file is None else _StoredDiskObject(file, self._threads)
 
     def prepare(self, folder: str, files: int, now: datetime) -> None:
@@ -174,18 +173,9 @@ class DiskObjects(ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe)
         job = self._threads.submit(_take_all, steps, deadline)
         try:
             async with asyncio.timeout(deadline - time.perf_counter()):
-                return await _finished(job)
+                return await finished(job)
         except TimeoutError:
             return False
-
-    async def _take(self, make: Callable[[], _T], give_back: Callable[[_T], None]) -> _T:
-        """Make something that holds a file; if we are cancelled meanwhile, the thread that made it gives it back."""
-        job = self._threads.submit(make)
-        try:
-            return await _finished(job)
-        except asyncio.CancelledError:
-            job.add_done_callback(lambda done: None if done.exception() else give_back(done.result()))
-            raise
 
 
 def _take_all(steps: Generator[None, None, None], deadline: float) -> bool:
@@ -201,73 +191,22 @@ def _close(file: ObjectFile | None) -> None:
         file.close()
 
 
-async def _finished(job: Future[_T]) -> _T:
-    """Wait for a thread's work. If we are cancelled, the work isn't: nothing may be left half done."""
-    if job.done():
-        return job.result()
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
+class _IncomingDiskObject(Arriving, IncomingObject):
+    """An upload of a whole object."""
 
-    def wake(_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            loop.call_soon_threadsafe(done.set)
-
-    job.add_done_callback(wake)
-    await done.wait()
-    return job.result()
-
-
-class _IncomingDiskObject(IncomingObject):
-    """An upload. Chunks are gathered into blocks; while a thread writes one block, the next is gathered."""
-
-    def __init__(self, file: IncomingFile, threads: ThreadPoolExecutor) -> None:
-        self._file = file
-        self._threads = threads
-        self._received = 0
-        self._gathered = bytearray()
-        self._writing: Future[None] | None = None
-
-    @property
-    def received(self) -> int:
-        return self._received
-
-    async def write(self, chunk: bytes) -> None:
-        self._received += len(chunk)
-        self._gathered += chunk
-        if len(self._gathered) >= _BLOCK_BYTES:
-            await self._hand_over()
-
-    async def digests(self) -> tuple[Md5, Sha256]:
-        await self._flush()
-        return self._file.digests()
+    def __init__(self, key: ObjectKey, file: IncomingFile, threads: Executor) -> None:
+        super().__init__(file, threads)
+        self._key = key
 
     async def commit(self, attributes: ObjectAttributes, now: datetime, *, overwrite: bool = True) -> ObjectInfo:
         await self._flush()
-        return await _finished(self._threads.submit(self._file.publish, attributes, now, overwrite=overwrite))
-
-    async def discard(self) -> None:
-        await _finished(self._threads.submit(self._file.remove))
-
-    async def _hand_over(self) -> None:
-        await self._written()
-        block, self._gathered = self._gathered, bytearray()
-        self._writing = self._threads.submit(self._file.append, block)
-
-    async def _flush(self) -> None:
-        if self._gathered:
-            await self._hand_over()
-        await self._written()
-
-    async def _written(self) -> None:
-        # A write that failed stays here, so that whatever is tried next fails as well.
-        if self._writing is not None:
-            await _finished(self._writing)
+        return await finished(self._threads.submit(self._file.publish, self._key, attributes, now, overwrite=overwrite))
 
 
 class _StoredDiskObject(StoredObject):
     """A download. While one piece is sent, a thread reads the next."""
 
-    def __init__(self, file: ObjectFile, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, file: ObjectFile, threads: Executor) -> None:
         self._file = file
         self._threads = threads
 
@@ -279,13 +218,13 @@ class _StoredDiskObject(StoredObject):
         end = min(end, self.info.length)  # behind it the file has its metadata
         ahead = self._read_ahead(start, end)
         while ahead is not None:
-            piece = await _finished(ahead)
+            piece = await finished(ahead)
             start += len(piece)
             ahead = self._read_ahead(start, end)
             yield piece
 
     async def close(self) -> None:
-        await _finished(self._threads.submit(self._file.close))
+        await finished(self._threads.submit(self._file.close))
 
     def _read_ahead(self, start: int, end: int) -> Future[bytes] | None:
         if start >= end:

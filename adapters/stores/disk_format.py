@@ -7,6 +7,8 @@ From its start
                a byte with the format's version, 1
 
 With the metadata behind the bytes, an upload is written once, from front to back, and one rename publishes both.
+
+What is known of an upload in parts is a file of its own: JSON (ASCII): key, media_type, access, begun.
 """
 
 import json
@@ -18,9 +20,10 @@ from typing import Any
 
 import orjson
 
+from adapters.stores.served_uploads import BegunUpload
 from application.ports import ObjectInfo
 from domain.errors import InvalidInput
-from domain.files import Md5, Sha256
+from domain.files import Md5, MediaType, Sha256
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Access
@@ -29,6 +32,8 @@ _FOOTER = struct.Struct(">II8s")
 _MAGIC = b"BitStor\x01"
 _SENSELESS = (InvalidInput, ValueError, TypeError, KeyError)
 """What reading the members of metadata can raise, if somebody else wrote it."""
+_DESCRIPTION_BYTES = 16_384
+"""How long the description of an upload can be, and more: a key has at most 1,024 bytes."""
 _TAIL_BYTES = 1024
 """How much is read at first from the end of a file: in most, metadata and footer are shorter."""
 
@@ -81,6 +86,32 @@ def read_found(descriptor: int) -> tuple[str, FoundObject]:
         return members["key"], FoundObject(object_end, Md5(members["md5"]), Sha256(members["sha256"]))
     except _SENSELESS as error:
         raise DamagedFile(f"its metadata makes no sense: {error!r}") from error
+
+
+def encode_begun(upload: BegunUpload) -> bytes:
+    """Make the file that describes an upload in parts."""
+    return json.dumps(
+        {
+            "key": upload.key,
+            "media_type": upload.media_type,
+            "access": upload.access.value,
+            "begun": upload.begun.isoformat(),
+        }
+    ).encode("ascii")
+
+
+def read_begun(descriptor: int) -> BegunUpload:
+    """Read what is known of an upload in parts. Raises `DamagedFile` or `OSError`."""
+    try:
+        members = orjson.loads(read_exactly(descriptor, 0, min(os.fstat(descriptor).st_size, _DESCRIPTION_BYTES)))
+        return BegunUpload(
+            key=ObjectKey(members["key"]),
+            media_type=MediaType(members["media_type"]),
+            access=Access(members["access"]),
+            begun=datetime.fromisoformat(members["begun"]).astimezone(UTC),
+        )
+    except _SENSELESS as error:
+        raise DamagedFile(f"it makes no sense: {error!r}") from error
 
 
 def _read_metadata(descriptor: int) -> tuple[bytes, int]:

@@ -2,19 +2,19 @@
 
 The tree under the root
     objects/<folder>/…/<file>.object   one directory for each folder of a key, one file for each object
-    incoming/<random name>             uploads that are under way
+    incoming/<random name>             files that are being written, directories that are being made or removed
+    uploads/<upload id>/               one directory for each upload in parts that is pending (see `disk_parts`)
 
 <folder> and <file> are the SHA-256, in hex, of one segment of the key. So no part of a key becomes a name: there is no
 traversal, no reserved name, no name that is too long, no clash between keys that differ by case only, nor between a
 file and a folder. And what is under a prefix is in one subtree: all of a folder that isn't there is answered at once.
 
-Whoever writes a file in incoming/ holds an exclusive flock on it, which ends with the process, however that dies. The
-sweep removes what it can lock. So any number of processes of one machine may share a root.
+Whoever is at work in incoming/ holds an exclusive flock on the file or directory, which ends with the process, however
+that dies. The sweep removes what it can lock. So any number of processes of one machine may share a root.
 """
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import secrets
@@ -23,8 +23,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
+from adapters.stores.disk_walk import OBJECT, Walk, file_name, folder_of, hashed
+from adapters.stores.served_uploads import is_our_id
 from application.ports import StorageError, StorageFailed, StorageFull
 from domain.keys import ObjectKey
 
@@ -32,15 +33,13 @@ _log = logging.getLogger(__name__)
 
 _OBJECTS = "objects"
 _INCOMING = "incoming"
-_OBJECT = ".object"
+_UPLOADS = "uploads"
 
-_KEPT = 16
-"""How many directories a walk keeps open: most keys are less deep, and some are hundreds of folders deep."""
 _REMEMBERED = 10_000
 """Of how many directories a process remembers that they are durable, before it begins anew."""
 
 READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a planted FIFO must not wait
-_CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -71,14 +70,15 @@ def sync(descriptor: int) -> None:
 
 
 @contextmanager
-def _opened(descriptor: int) -> Iterator[int]:
+def opened(descriptor: int) -> Iterator[int]:
+    """Close a descriptor in the end."""
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _enter(name: str, parent: int | None = None) -> int:
+def enter_directory(name: str, parent: int | None = None) -> int:
     """Open a directory that must be a real one which belongs to us, not a symbolic link; give its descriptor."""
     descriptor = os.open(name, _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
@@ -102,20 +102,6 @@ def _make_directory(name: str, parent: int) -> bool:
     return True
 
 
-def _hashed(segment: str) -> str:
-    return hashlib.sha256(segment.encode()).hexdigest()
-
-
-def folder_of(key: ObjectKey) -> str:
-    """Give all but the last segment of a key; empty when there is only one."""
-    return key.rpartition("/")[0]
-
-
-def file_name(key: ObjectKey) -> str:
-    """Give the name of an object's file in the directory of its folder."""
-    return _hashed(key.rpartition("/")[2]) + _OBJECT
-
-
 class Tree:
     """The directories of one store. Each use opens them anew, so that a disk that went away is an error at once."""
 
@@ -123,6 +109,7 @@ class Tree:
         self._root = root
         self._objects = str(root / _OBJECTS)
         self._incoming = str(root / _INCOMING)
+        self._uploads = str(root / _UPLOADS)
         self._made = False
         self._durable = set[tuple[int, int]]()
 
@@ -148,8 +135,15 @@ class Tree:
     def incoming(self) -> Iterator[int]:
         """Open the directory of the uploads that are under way."""
         self._make()
-        with _opened(_enter(self._incoming)) as incoming:
+        with opened(enter_directory(self._incoming)) as incoming:
             yield incoming
+
+    @contextmanager
+    def uploads(self) -> Iterator[int]:
+        """Open the directory of the uploads in parts that are pending."""
+        self._make()
+        with opened(enter_directory(self._uploads)) as uploads:
+            yield uploads
 
     @contextmanager
     def place_of(self, key: ObjectKey) -> Iterator[int]:
@@ -170,7 +164,7 @@ class Tree:
         with translated("look for objects"):
             self._make()
             try:
-                os.lstat("/".join([self._objects, *map(_hashed, key.split("/"))]) + _OBJECT)
+                os.lstat("/".join([self._objects, *map(hashed, key.split("/"))]) + OBJECT)
             except FileNotFoundError:
                 os.lstat(self._objects)
                 return True
@@ -184,15 +178,15 @@ class Tree:
             directory = walk.go(folder_of(key))
             return None if directory is None else open_file(file_name(key), directory)
 
-    def walk(self, enter: Callable[[str, int], int] = _enter) -> "Walk":
+    def walk(self, enter: Callable[[str, int], int] = enter_directory) -> Walk:
         """Begin at the directory of all objects. That it is gone is an error."""
         self._make()
-        return Walk(_enter(self._objects), enter)
+        return Walk(enter_directory(self._objects), enter)
 
     def _enter_durable(self, name: str, parent: int) -> int:
         """Open a directory, made if it is missing, once its name would survive a loss of power."""
         made = _make_directory(name, parent)
-        descriptor = _enter(name, parent)
+        descriptor = enter_directory(name, parent)
         try:
             status = os.fstat(descriptor)
             identity = (status.st_dev, status.st_ino)
@@ -215,8 +209,8 @@ class Tree:
         if self._made:
             return
         self._make_root()
-        with _opened(os.open(self._root, _READ_DIRECTORY)) as root:
-            for name in (_OBJECTS, _INCOMING):
+        with opened(os.open(self._root, _READ_DIRECTORY)) as root:
+            for name in (_OBJECTS, _INCOMING, _UPLOADS):
                 _make_directory(name, root)
             sync(root)
         self._made = True
@@ -225,68 +219,8 @@ class Tree:
         missing = [path for path in (self._root, *self._root.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
-            with _opened(os.open(path.parent, _READ_DIRECTORY)) as parent:
+            with opened(os.open(path.parent, _READ_DIRECTORY)) as parent:
                 sync(parent)
-
-
-class Walk:
-    """A way through the directories of objects, from one folder to the next; to be closed.
-
-    It keeps the last directories on its way open, so that the next folder is near if it is a neighbour. A folder under
-    one that isn't there is known not to be there either.
-    """
-
-    def __init__(self, objects: int, enter: Callable[[str, int], int]) -> None:
-        self._enter = enter
-        self._opened = [(0, objects)]  # how many folders deep, and the descriptor; we are at the last one
-        self._way: list[str] = []
-        self._missing_at: int | None = None  # how deep the first folder on the way is that isn't there
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for _, descriptor in self._opened:
-            os.close(descriptor)
-
-    @property
-    def directory(self) -> int | None:
-        """The folder's directory after the last step, open until the next one; None if there isn't one."""
-        return self._opened[-1][1] if self._missing_at is None else None
-
-    def go(self, folder: str) -> int | None:
-        """Go all the way to a folder, and give its directory."""
-        more = self.turn(folder)
-        while more:
-            more = self.step()
-        return self.directory
-
-    def turn(self, folder: str) -> bool:
-        """Head for a folder: go back to the nearest directory that leads there. Say whether there is a way to go."""
-        way = folder.split("/") if folder else []
-        shared = 0
-        for old, new in zip(self._way, way, strict=False):
-            if old != new:
-                break
-            shared += 1
-        self._way = way
-        if self._missing_at is not None and shared < self._missing_at:
-            self._missing_at = None
-        while self._opened[-1][0] > shared:
-            os.close(self._opened.pop()[1])
-        return self._missing_at is None and self._opened[-1][0] < len(way)
-
-    def step(self) -> bool:
-        """Open the next directory on the way, and say whether the way goes on behind it."""
-        depth, parent = self._opened[-1]
-        try:
-            self._opened.append((depth + 1, self._enter(_hashed(self._way[depth]), parent)))
-        except FileNotFoundError:
-            self._missing_at = depth + 1
-            return False
-        if len(self._opened) > _KEPT:
-            os.close(self._opened.pop(1)[1])
-        return depth + 1 < len(self._way)
 
 
 def open_file(name: str, directory: int) -> int | None:
@@ -297,11 +231,16 @@ def open_file(name: str, directory: int) -> int | None:
         return None
 
 
+def names_in(directory: int) -> list[str]:
+    """List what is in a directory. Raises OSError."""
+    return os.listdir(directory)
+
+
 def create_locked(incoming: int) -> tuple[str, int]:
     """Create a file that no sweep will touch while its descriptor is open; give its name and the descriptor."""
     while True:
         name = secrets.token_hex(16)
-        descriptor = os.open(name, _CREATE_FILE, 0o600, dir_fd=incoming)
+        descriptor = os.open(name, CREATE_FILE, 0o600, dir_fd=incoming)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
@@ -315,19 +254,69 @@ def create_locked(incoming: int) -> tuple[str, int]:
         os.close(descriptor)
 
 
+def make_locked_directory(name: str, incoming: int) -> int:
+    """Make a directory that no sweep will touch while its descriptor is open; give the descriptor."""
+    while True:
+        os.mkdir(name, 0o700, dir_fd=incoming)
+        with suppress(FileNotFoundError):  # as above
+            descriptor = enter_directory(name, incoming)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if is_at(name, incoming, descriptor):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+
+def is_at(name: str, parent: int, descriptor: int) -> bool:
+    """Tell whether what is open still has this name."""
+    try:
+        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def remove_directory(name: str, parent: int, descriptor: int) -> None:
+    """Remove a directory, which is open, and the files in it; others may be doing the same."""
+    for entry in names_in(descriptor):
+        with suppress(FileNotFoundError):
+            os.unlink(entry, dir_fd=descriptor)
+    with suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=parent)
+
+
 def _remove_leftover(incoming: int, name: str) -> bool:
     try:
         descriptor = os.open(name, READ_FILE, dir_fd=incoming)
     except OSError as error:  # gone meanwhile, or a symbolic link, which is none of ours
         _log.debug("Not swept: %s", error)
         return False
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with opened(descriptor):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode) and is_our_id(name):
+            return _remove_left_directory(incoming, name, descriptor)
+        if not stat.S_ISREG(mode):
             return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=incoming)
-    except (BlockingIOError, FileNotFoundError):  # its writer lives, or has just finished
-        return False
-    finally:
-        os.close(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=incoming)
+        except (BlockingIOError, FileNotFoundError):  # its writer lives, or has just finished
+            return False
     return True
+
+
+def _remove_left_directory(incoming: int, name: str, descriptor: int) -> bool:
+    try:
+        _check_owner(descriptor, name)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever made it may have had the lock until now, and have given it its place.
+        is_left = is_at(name, incoming, descriptor)
+        if is_left:
+            remove_directory(name, incoming, descriptor)
+    except OSError as error:  # somebody is at work there, or it has what none of ours has
+        _log.debug("Not swept: %s", error)
+        return False
+    return is_left

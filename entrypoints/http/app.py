@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from adapters.stores.memory import MemoryObjects
 from application.multipart_uploads import MultipartRequest
 from application.ports import Probe
 from domain.errors import BitstoreError, ErrorCode, Unavailable
@@ -221,7 +220,7 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
         credentials=settings.credentials,
         writer=store.objects,
         reader=store.objects,
-        parts=store.objects if isinstance(store.objects, MemoryObjects) else None,
+        parts=store.objects,
         max_bytes=service.settings.batch.files.max_bytes,
         clock=clock,
     )

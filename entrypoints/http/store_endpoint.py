@@ -57,7 +57,7 @@ class StoreEndpoint:
     credentials: Credentials
     writer: ObjectWriter
     reader: ObjectReader
-    parts: PartWriter | None
+    parts: PartWriter
     max_bytes: int
     clock: Callable[[], datetime]
     idle_seconds: float = 60.0

@@ -96,7 +96,7 @@ class Uploads:
     address: BucketAddress
     verifier: Verifier
     writer: ObjectWriter
-    parts: PartWriter | None
+    parts: PartWriter
     max_bytes: int
     clock: Callable[[], datetime]
 
@@ -151,8 +151,6 @@ class Uploads:
 
         It says nothing of the object: what was said counts since the upload was begun.
         """
-        if self.parts is None:
-            raise not_implemented("partNumber")
         key = request.key_to_write()
         number, upload_id = _part_of(grant)
         length = _content_length(request, PART_LIMITS.max_part_bytes)

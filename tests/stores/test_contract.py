@@ -111,7 +111,7 @@ def served_harness(live: LiveStore) -> Harness:
             live.objects,
             probes=[live.objects],
             part_signer=signing,
-            multipart=live.objects if isinstance(live.objects, MemoryObjects) else None,
+            multipart=live.objects,
         ),
         read=lambda key: asyncio.run(_read_object(live.objects, ObjectKey(key))),
         list_keys=lambda prefix: sorted(key for key in _all_keys(live) if key.startswith(prefix)),

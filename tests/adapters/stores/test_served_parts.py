@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.stores.contract import declare
+from adapters.stores.disk import DiskObjects
 from adapters.stores.memory import MemoryObjects
 from application.ports import (
     DigestMismatch,
@@ -31,7 +34,7 @@ from domain.multipart import ArrivedPart, PartPlan, UploadId
 from domain.uploads import Access, MultipartUpload, Upload
 from tests.adapters.stores.test_served_objects import CONTENT, KEY, MIB, NOW, get, opened, put, read, run
 
-KINDS = ["memory"]
+KINDS = ["disk", "memory"]
 LATER = NOW + timedelta(hours=1)
 PART_SIZE = MIB + 1
 PARTS = {
@@ -46,8 +49,11 @@ class Store(ObjectWriter, ObjectReader, MultipartStore, PartWriter, Protocol):
 
 @contextmanager
 def new_store(kind: str, *, all_private: bool = False) -> Iterator[Store]:
-    assert kind == "memory"
-    yield MemoryObjects(all_private=all_private)
+    if kind == "memory":
+        yield MemoryObjects(all_private=all_private)
+    else:
+        with TemporaryDirectory() as root:
+            yield DiskObjects(Path(root), all_private=all_private)
 
 
 @pytest.fixture(params=KINDS)

@@ -28,7 +28,7 @@ def _main(root: str, max_bytes: str) -> None:
             credentials=Credentials(ACCESS_KEY, SECRET_KEY),
             writer=objects,
             reader=objects,
-            parts=None,
+            parts=objects,
             max_bytes=int(max_bytes),
             clock=lambda: datetime.now(UTC),
         )

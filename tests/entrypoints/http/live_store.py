@@ -126,7 +126,7 @@ def live_store(
             credentials=Credentials(ACCESS_KEY, SECRET_KEY),
             writer=objects,
             reader=objects,
-            parts=objects if isinstance(objects, MemoryObjects) else None,
+            parts=objects,
             max_bytes=max_bytes,
             clock=clock,
             idle_seconds=idle_seconds,
