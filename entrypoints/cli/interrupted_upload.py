@@ -69,7 +69,7 @@ class InterruptedUpload:
         self.second.report("complete", f"{self.path}: {verdict['status']}", elapsed())
 
     def _send(self, client: Client, part: Mapping[str, Any]) -> None:
-        expect(client.http.request("PUT", part["url"], body=self._bytes_of(part), headers=part["headers"]), 200)
+        expect(client.http.request("PUT", part["url"], body=self._bytes_of(part), headers=part["headers"]), 200, 201)
 
     def _send_half(self, part: Mapping[str, Any]) -> None:
         """Begin to send a part, and close the connection in the middle of it."""
