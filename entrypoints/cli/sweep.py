@@ -94,7 +94,7 @@ def _summary(swept: _Swept, options: argparse.Namespace) -> str:
     done = len(swept.old) - len(swept.failed)
     what = "would be aborted" if options.dry_run else "aborted"
     failed = f", {len(swept.failed)} failed" if swept.failed else ""
-    return f"{done} uploads {what}{failed}, {swept.younger} younger ones left alone"
+    return f"{done} {what}{failed}, {swept.younger} younger left alone"
 
 
 def _as_json(swept: _Swept, *, dry_run: bool) -> dict[str, Any]:
