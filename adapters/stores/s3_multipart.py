@@ -7,11 +7,11 @@ KMS, the service needs `kms:GenerateDataKey` and `kms:Decrypt` as well.)
 
 import asyncio
 import secrets
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TypeVar
 
 from attrs import define, field
@@ -185,10 +185,10 @@ class S3Multipart:
 
     async def pending(self, now: datetime) -> AsyncIterator[PendingUpload]:
         """List all uploads, page by page, by the store's own ids; those to keys that can't be ours are left out."""
-        began, markers = time.monotonic(), list[tuple[str, str]]()
+        began, markers = monotonic(), list[tuple[str, str]]()
         while True:
             # Whoever reads this may take longer than a signature counts.
-            moment = now + timedelta(seconds=time.monotonic() - began)
+            moment = now + timedelta(seconds=monotonic() - began)
             answer = await self._s3.answer(Call(_LIST_UPLOADS, query=[("uploads", ""), *markers]), moment)
             answer.expect("ListMultipartUploadsResult")
             for upload in _uploads_of(answer):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -253,6 +254,21 @@ def test_all_are_begun_or_none(site: Site, proxy: StoreProxy, broken: str) -> No
     assert site.pending(folder) == []
 
 
+def test_after_a_failure_no_more_is_begun_and_what_is_under_way_ends() -> None:
+    begun, ended = list[int](), list[int]()
+
+    async def work(number: int) -> None:
+        begun.append(number)
+        if number == 3:
+            raise ValueError
+        await asyncio.sleep(0)
+        ended.append(number)
+
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no message
+        asyncio.run(s3_multipart._for_all(range(2 * CONCURRENCY), work))
+    assert (begun, ended) == ([0, 1, 2, 3], [0, 1, 2])
+
+
 def test_who_gives_up_leaves_nothing_begun(site: Site, proxy: StoreProxy) -> None:
     """Half of the uploads are begun: each of those that work at it does so for the second time."""
     folder = make_folder()
@@ -424,3 +440,19 @@ def test_what_became_known_before_a_failure_is_given(site: Site, proxy: StorePro
     proxy.instead = fail_in_the_middle
     failure(lambda: site.runner.run(read()))
     assert told == ["a/b"]
+
+
+def test_who_reads_slowly_is_not_refused(site: Site, proxy: StoreProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 takes a signature that is 15 minutes old for one that somebody has kept."""
+    name, signed_at = "ListMultipartUploadsResult", list[datetime]()
+    page = f"<{name}><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker></{name}>"
+    clock = iter([1_000.0, 1_000.0, 2_200.0])
+    monkeypatch.setattr(s3_multipart, "monotonic", lambda: next(clock))
+
+    async def note(asked: Asked) -> Reply:
+        signed_at.append(datetime.fromisoformat(asked.headers["x-amz-date"]))
+        return Reply(200, (page if len(signed_at) == 1 else f"<{name}/>").encode())
+
+    proxy.instead = note
+    assert site.pending("") == []
+    assert signed_at[1] - signed_at[0] == timedelta(minutes=20)
