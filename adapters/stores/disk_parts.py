@@ -95,8 +95,8 @@ class UploadFolder:
     def let_in(self, part: ArrivedPart, source: str, incoming: int) -> None:
         """Give a file in incoming/, which is synced, its place. Raises `PartsChanged` or OSError."""
         with self.held():
-            names = (name for name in names_in(self._directory) if name.startswith(f"{part.number}-"))
-            earlier = list(_part_files(names))
+            same_number = f"{part.number}-"
+            earlier = list(_part_files([name for name in names_in(self._directory) if name.startswith(same_number)]))
             generation = 1 + max((file.generation for file in earlier), default=0)
             name = f"{part.number}-{generation}-{part.tag}-{part.length}"
             os.rename(source, name, src_dir_fd=incoming, dst_dir_fd=self._directory)
