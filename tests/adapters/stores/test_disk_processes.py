@@ -1,6 +1,7 @@
 """The disk store and other processes: those that are killed, those that live, and one that is short of memory."""
 
 import asyncio
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,18 +102,8 @@ def test_the_sweep_leaves_the_uploads_of_living_processes_alone(store: DiskObjec
     run(scenario())
 
 
-GREEDY = """
-import asyncio, resource, sys
-from datetime import UTC, datetime
-from pathlib import Path
-from adapters.stores.disk import DiskObjects
-from application.ports import ObjectAttributes
-from domain.keys import ObjectKey
-from domain.uploads import Access
-
-KEY = ObjectKey("large")
-
-def peak():
+def peak_memory() -> int:
+    """The most bytes that this process has ever had resident."""
     # Unlike ru_maxrss, this high-water mark isn't inherited from the process that started us.
     try:
         status = Path("/proc/self/status").read_text()
@@ -120,10 +111,23 @@ def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
 
+
+GREEDY = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from adapters.stores.disk import DiskObjects
+from application.ports import ObjectAttributes
+from domain.keys import ObjectKey
+from domain.uploads import Access
+from tests.adapters.stores.test_disk_processes import peak_memory
+
+KEY = ObjectKey("large")
+
 async def main():
     store = DiskObjects(Path(sys.argv[1]))
     await (await store.receive(KEY)).discard()
-    before = peak()
+    before = peak_memory()
     incoming = await store.receive(KEY)
     for number in range(256):
         await incoming.write(bytes([number]) * (1 << 20))
@@ -133,7 +137,7 @@ async def main():
     async for piece in stored.read(0, info.length):
         length += len(piece)
     assert length == 256 << 20
-    print(peak() - before)
+    print(peak_memory() - before)
 
 asyncio.run(main())
 """

@@ -72,6 +72,10 @@ def make_upload(content: bytes = CONTENT, key: ObjectKey = KEY, access: Access =
     return Upload(key, declare("data.csv", content), access)
 
 
+def without_digests(upload: Upload) -> Upload:
+    return evolve(upload, file=evolve(upload.file, md5=None, sha256=None))
+
+
 async def begin(store: MultipartStore, upload: Upload | None = None, part_size: int = PART_SIZE) -> MultipartUpload:
     upload = upload or make_upload()
     (upload_id,) = await store.begin([upload], NOW)
@@ -282,8 +286,7 @@ def test_other_bytes_than_declared_never_become_the_object(store: Store, digest:
 
 def test_digests_that_were_not_declared_are_not_asked_for(store: Store) -> None:
     async def scenario() -> None:
-        upload = make_upload()
-        upload = evolve(upload, file=evolve(upload.file, md5=None, sha256=None))
+        upload = without_digests(make_upload())
         await complete(store, await begin_with_parts(store, upload, {1: b"other", 2: b"bytes"}))
         assert await get(store) == b"otherbytes"
 

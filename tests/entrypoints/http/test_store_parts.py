@@ -6,7 +6,6 @@ import hashlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -349,7 +348,7 @@ SECRET = "/var/lib/secret/place"
     ],
 )
 def test_a_part_says_what_kind_of_fault_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, expected: tuple[int, str]
+    store: LiveStore, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, expected: tuple[int, str]
 ) -> None:
     part = FailingPart(step, error)
 
@@ -358,10 +357,8 @@ def test_a_part_says_what_kind_of_fault_and_no_more(
         part.reach("receive")
         return part
 
-    with live_store("memory", tmp_path) as store:
-        monkeypatch.setattr(store.objects, "receive_part", receive_part)
-        url = store.presign("upload_part", "k", UploadId="an-id", PartNumber=7)
-        answer = store.send("PUT", url, CONTENT)
+    monkeypatch.setattr(store.objects, "receive_part", receive_part)
+    answer = store.send("PUT", store.presign("upload_part", "k", UploadId="an-id", PartNumber=7), CONTENT)
     assert result(answer) == expected
     assert SECRET.encode() not in answer.body
     assert part.discarded == (step != "receive")
