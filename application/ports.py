@@ -269,6 +269,17 @@ class MultipartStore(Protocol):
         """
 
 
+class ObjectRemover(Protocol):
+    """Deletes objects. Serving needs none of this; `bitstore doctor` takes away by it what it stored itself."""
+
+    async def remove(self, key: ObjectKey, now: datetime) -> None:
+        """Remove the object at exactly `key`, signing as of `now`; do nothing if there is none.
+
+        Takes a bounded time. Raises `Unavailable` with a message for the operator when the store refuses, or isn't
+        there.
+        """
+
+
 class Startable(Protocol):
     """Something that has work to do between the start of the service and its end."""
 
@@ -317,7 +328,8 @@ class SettingsReader(Protocol):
 class Store:
     """A store, ready to be wired: its abilities, and what must be started and asked for health.
 
-    It takes files in parts if it has both `part_signer` and `multipart`, and `capabilities` say so.
+    It takes files in parts if it has both `part_signer` and `multipart`, and `capabilities` say so. Without a `remover`
+    nothing can be deleted from here.
     """
 
     signer: UploadSigner
@@ -327,6 +339,7 @@ class Store:
     probes: Sequence[Probe] = ()
     part_signer: PartSigner | None = None
     multipart: MultipartStore | None = None
+    remover: ObjectRemover | None = None
 
 
 @frozen

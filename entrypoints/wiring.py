@@ -12,6 +12,7 @@ from adapters.stores.memory import MemoryObjects
 from adapters.stores.s3 import S3Bucket
 from adapters.stores.s3_inspector import S3Inspector
 from adapters.stores.s3_multipart import S3Multipart
+from adapters.stores.s3_remover import S3Remover
 from adapters.stores.signing import PRIVATE_ACL, S3Signing
 from adapters.tokens.cache import VerifiedTokens
 from adapters.tokens.jwt import JwtVerifier, KeyRing
@@ -167,6 +168,7 @@ def _served_store(settings: ServedSettings) -> ServedStore:
         probes=[objects],
         part_signer=signing,
         multipart=objects,
+        remover=objects,
         objects=objects,
     )
 
@@ -196,4 +198,5 @@ def _s3_store(settings: S3Settings) -> Store:
         probes=[*asked_first, bucket],
         part_signer=signing,
         multipart=multipart,
+        remover=S3Remover(settings.internal, settings.region, credentials),
     )

@@ -76,16 +76,17 @@ def _stores(*names: str) -> AbstractSet[str]:
 
 
 # What all stores may share, and then each family of them: a store of another family isn't there for it.
-_SHARED = _PORTS_AND_DOMAIN | _stores("addresses", "asking", "batch_inspector", "content_disposition", "sigv4")
+_SHARED = _PORTS_AND_DOMAIN | _stores(
+    "addresses", "asking", "batch_inspector", "content_disposition", "removal", "sigv4"
+)
 _S3_CLIENTS = _stores("s3", "s3_api", "s3_calls", "s3_inspector", "s3_multipart", "s3_parts")
-_S3 = _SHARED | _S3_CLIENTS | _stores("credentials", "flavours", "s3_upload_ids", "signing")
+_S3 = _SHARED | _S3_CLIENTS | _stores("credentials", "flavours", "s3_remover", "s3_upload_ids", "signing")
 _DISK_PARTS = ("completion", "files", "format", "incoming", "multipart", "parts", "threads", "tree", "walk")
 _DISK = _stores("disk", *(f"disk_{part}" for part in _DISK_PARTS))
 _SERVED = _SHARED | _DISK | _stores("memory", "post_policy", "served_uploads", "sigv4_verify")
-_AZURE = _SHARED | _stores(
-    "azure", "azure_inspector", "azure_keys", "azure_multipart", "azure_requests", "azure_sas", "azure_signing"
-)
-_GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_v4")
+_AZURE_PARTS = ("inspector", "keys", "multipart", "remover", "requests", "sas", "signing")
+_AZURE = _SHARED | _stores("azure", *(f"azure_{part}" for part in _AZURE_PARTS))
+_GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_remover", "gcs_v4")
 
 # The test suite that is shipped: the modules that hold tests, and what these tests use.
 _CONTRACT_PARTS = ("downloads", "harness", "inspection", "multipart", "uploads")
@@ -103,15 +104,17 @@ ZONES: Mapping[str, Zone] = {
     "adapters.tokens.key_sources": Zone(_TOKENS, _TOKEN_LIBRARIES, knows_http=True),
     "adapters.stores": Zone(_SHARED, _ATTRS),
     # The client of a foreign store: a status code is what that store said.
-    "adapters.stores.batch_inspector": Zone(_SHARED, _ATTRS | {"aiohttp", "yarl"}, knows_http=True),
-    **dict.fromkeys(_stores("credentials", "flavours", "s3_upload_ids", "signing"), Zone(_S3, _S3_SDK)),
+    **dict.fromkeys(
+        _stores("batch_inspector", "removal"), Zone(_SHARED, _ATTRS | {"aiohttp", "yarl"}, knows_http=True)
+    ),
+    **dict.fromkeys(_stores("credentials", "flavours", "s3_remover", "s3_upload_ids", "signing"), Zone(_S3, _S3_SDK)),
     **dict.fromkeys(_S3_CLIENTS, Zone(_S3, _S3_SDK, knows_http=True)),
     **dict.fromkeys(_SERVED - _SHARED, Zone(_SERVED, _ATTRS | {"orjson"})),
     **dict.fromkeys(_stores("azure", "azure_keys", "azure_requests"), Zone(_AZURE, _AZURE_SDK)),
-    **dict.fromkeys(_stores("azure_sas", "azure_signing"), Zone(_AZURE, _ATTRS)),
+    **dict.fromkeys(_stores("azure_remover", "azure_sas", "azure_signing"), Zone(_AZURE, _ATTRS)),
     **dict.fromkeys(_stores("azure_inspector", "azure_multipart"), Zone(_AZURE, _AZURE_SDK, knows_http=True)),
     "adapters.stores.gcs": Zone(_GCS, _ATTRS, knows_http=True),
-    "adapters.stores.gcs_v4": Zone(_GCS, _ATTRS),
+    **dict.fromkeys(_stores("gcs_remover", "gcs_v4"), Zone(_GCS, _ATTRS)),
     "adapters.stores.gcs_account": Zone(_GCS, _ATTRS | {"cryptography", "jwt"}),
     "adapters.stores.gcs_api": Zone(_GCS, _ATTRS | {"aiohttp", "orjson", "yarl"}, knows_http=True),
     "adapters.stores.gcs_inspector": Zone(_GCS, _ATTRS, knows_http=True),

@@ -16,6 +16,7 @@ from adapters.stores.asking import Asking
 from adapters.stores.azure_inspector import AzureInspector
 from adapters.stores.azure_keys import UserDelegationKeys
 from adapters.stores.azure_multipart import AzureMultipart, AzurePartSigner
+from adapters.stores.azure_remover import AzureRemover
 from adapters.stores.azure_sas import SERVICE_VERSION, USER_DELEGATION_VERSION, AccountKey, SigningKey
 from adapters.stores.azure_signing import CAPABILITIES, AzureSigning
 from application.ports import SettingsReader, Store
@@ -269,4 +270,5 @@ def _wired(
         probes=[*keys, container],
         part_signer=AzurePartSigner(public, key, container.is_public),
         multipart=multipart,
+        remover=AzureRemover(internal, key),
     )

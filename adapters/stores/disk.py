@@ -26,6 +26,7 @@ from application.ports import (
     ObjectInfo,
     ObjectInspector,
     ObjectReader,
+    ObjectRemover,
     ObjectWriter,
     Preparation,
     Probe,
@@ -53,7 +54,7 @@ One alone may only mean that another process had the processor.
 """
 
 
-class DiskObjects(DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, Startable, Probe):
+class DiskObjects(DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, ObjectRemover, Startable, Probe):
     """Objects as files under `root`, which is made if it is missing. Files get mode 0600, directories 0700.
 
     Several processes may serve one root; the directories that they make there must belong to the user that they run
@@ -97,6 +98,11 @@ class DiskObjects(DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, St
         """Open the object at exactly `key`, or give None. Raises `StorageFailed`, also when its file is damaged."""
         file = await taken(self._threads, lambda: ObjectFile.open(self._tree, key), _close)
         return None if file is None else _StoredDiskObject(file, self._threads)
+
+    async def remove(self, key: ObjectKey, now: datetime) -> None:  # noqa: ARG002 - the port's
+        """Remove the object's file, durably; its directories stay. Raises `Unavailable` (`store_unavailable`)."""
+        with as_unavailable():
+            await finished(self._threads.submit(self._tree.remove, key))
 
     def prepare(self, folder: str, files: int, now: datetime) -> None:
         """Do nothing: looking costs too little to begin ahead."""

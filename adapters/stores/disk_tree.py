@@ -178,6 +178,17 @@ class Tree:
             directory = walk.go(folder_of(key))
             return None if directory is None else open_file(file_name(key), directory)
 
+    def remove(self, key: ObjectKey) -> None:
+        """Remove the object's file, if there is one; return when it would not come back. Raises `StorageError`."""
+        with translated("remove an object"), self.walk() as walk:
+            directory = walk.go(folder_of(key))
+            if directory is None:
+                return
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                os.unlink(file_name(key), dir_fd=directory)
+                sync(directory)
+
     def walk(self, enter: Callable[[str, int], int] = enter_directory) -> Walk:
         """Begin at the directory of all objects. That it is gone is an error."""
         self._make()

@@ -29,6 +29,7 @@ from adapters.stores.content_disposition import attachment
 from adapters.stores.gcs_account import ServiceAccount
 from adapters.stores.gcs_api import BucketApi
 from adapters.stores.gcs_inspector import GcsInspector
+from adapters.stores.gcs_remover import GcsRemover
 from adapters.stores.gcs_v4 import MAX_SIGNED_SECONDS, V4Signer
 from adapters.stores.sigv4 import Request, uri_encode_path
 from application.ports import SettingsReader, Store
@@ -250,7 +251,8 @@ def make_store(settings: SettingsReader) -> Store | None:
     api = BucketApi(internal.origin, bucket, account)
     asked = GcsBucket(api, None if acl in (AUTO_ACL, NO_ACL) else acl, auto_acl=acl == AUTO_ACL)
     signing = GcsSigning(public, account, asked.public_acl, [internal])
-    return Store(signing, signing, GcsInspector(api), startables=[api, asked], probes=[asked])
+    remover = GcsRemover(internal, account)
+    return Store(signing, signing, GcsInspector(api), startables=[api, asked], probes=[asked], remover=remover)
 
 
 def _bucket_name(text: str) -> str:

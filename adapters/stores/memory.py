@@ -25,6 +25,7 @@ from application.ports import (
     ObjectInfo,
     ObjectInspector,
     ObjectReader,
+    ObjectRemover,
     ObjectWriter,
     PartsChanged,
     PartWriter,
@@ -44,7 +45,9 @@ from domain.uploads import MultipartUpload, Upload
 _PIECE_BYTES = 1 << 19
 
 
-class MemoryObjects(ObjectWriter, ObjectReader, ObjectInspector, MultipartStore, PartWriter, Startable, Probe):
+class MemoryObjects(
+    ObjectWriter, ObjectReader, ObjectInspector, ObjectRemover, MultipartStore, PartWriter, Startable, Probe
+):
     """Objects in this process. Use it from one event loop; with several workers each would have objects of its own.
 
     With `all_private` nobody may read without a signature what came in parts, whatever was declared.
@@ -71,6 +74,10 @@ class MemoryObjects(ObjectWriter, ObjectReader, ObjectInspector, MultipartStore,
     async def open(self, key: ObjectKey) -> StoredObject | None:
         """Give the object at exactly `key`, or None."""
         return self._objects.get(key)
+
+    async def remove(self, key: ObjectKey, now: datetime) -> None:  # noqa: ARG002 - the port's
+        """Forget the object; one that is being read stays whole for its reader."""
+        self._objects.pop(key, None)
 
     def prepare(self, folder: str, files: int, now: datetime) -> None:
         """Do nothing: looking costs too little to begin ahead."""

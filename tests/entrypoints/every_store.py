@@ -63,7 +63,7 @@ def _embedded(backend: str) -> Variables:
     }
 
 
-def _s3(store: RunningStore) -> Variables:
+def s3_variables(store: RunningStore) -> Variables:
     """The variables that the original README names, with the flavour added."""
     return {
         "STORAGE_ACCESS_KEY_ID": store.access_key_id,
@@ -97,9 +97,9 @@ def _gcs(store: RunningGcs) -> Variables:
 CHECKING = (
     Choice("disk", _on_disk),
     Choice("memory", _in_memory),
-    Choice("seaweedfs", _s3, "seaweedfs", start_seaweedfs),
-    Choice("ministack", _s3, "ministack", start_ministack),
-    Choice("ceph", _s3, "ceph", start_ceph, [pytest.mark.debian]),
+    Choice("seaweedfs", s3_variables, "seaweedfs", start_seaweedfs),
+    Choice("ministack", s3_variables, "ministack", start_ministack),
+    Choice("ceph", s3_variables, "ceph", start_ceph, [pytest.mark.debian]),
     Choice("azurite", azure_variables, "azurite", start_azurite),
 )
 """The stores that check what was signed."""
