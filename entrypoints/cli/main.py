@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_stores(commands)
     _add_sweep(commands)
+    _add_explain(commands)
     return parser
 
 
@@ -76,6 +77,12 @@ def _sweep(options: argparse.Namespace) -> int:
     from entrypoints.cli.sweep import sweep  # noqa: PLC0415
 
     return sweep(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from entrypoints.cli.explain.command import print_explanation  # noqa: PLC0415
+
+    return print_explanation(options)
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -141,6 +148,18 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--print-rule", action="store_true", help="print a life-cycle rule by which an S3 store does it by itself"
     )
     sweep.set_defaults(run=_sweep)
+
+
+def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="say what the answer to a failed upload means",
+        description="Say what the answer to a failed upload means, and what to do. Paste what `curl -i` printed, or "
+        "the status and the body; signatures, policies and tokens in it are not repeated.",
+    )
+    explain.add_argument("file", nargs="?", type=Path, help="what was answered (default: standard input)")
+    explain.add_argument("--json", action="store_true", help="print it in JSON")
+    explain.set_defaults(run=_explain)
 
 
 def _port(text: str) -> int:

@@ -222,7 +222,15 @@ class TestArguments:
         assert "usage: bitstore" in refused(capsys, *arguments)
 
     @pytest.mark.parametrize(
-        "arguments", [["--help"], ["serve", "--help"], ["token", "--help"], ["demo", "--help"], ["stores", "--help"]]
+        "arguments",
+        [
+            ["--help"],
+            ["serve", "--help"],
+            ["token", "--help"],
+            ["demo", "--help"],
+            ["stores", "--help"],
+            ["explain", "--help"],
+        ],
     )
     def test_help_is_given(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
         with pytest.raises(SystemExit) as ended:
