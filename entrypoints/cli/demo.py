@@ -3,28 +3,24 @@
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import urllib3
-import uvicorn
 from attrs import frozen
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from domain.errors import Misconfigured
 from domain.keys import Owner
 from entrypoints.cli.demo_data import dataset, large_file
 from entrypoints.cli.interrupted_upload import InterruptedUpload
+from entrypoints.cli.local_server import listening_socket, served
 from entrypoints.cli.round_trip import Client, RoundTrip, RoundTripFailed, human_size, md5_base64
-from entrypoints.cli.serve import configure_logging, server_options
+from entrypoints.cli.serve import configure_logging
 from entrypoints.cli.token import load_private_key, mint
 from entrypoints.http.app import create_app, utc_now
 from entrypoints.settings import Settings
@@ -33,7 +29,6 @@ from entrypoints.wiring import wire
 OWNER = Owner("demo")
 DATASET = "primes"
 _TOKEN_LIFETIME = timedelta(hours=12)
-_START_SECONDS = 20.0
 
 
 @frozen
@@ -104,10 +99,10 @@ def _run(place: _Place, port: int, *, once: bool) -> int:
     place.prepare()
     _report("keys", f"a key pair for tokens and a secret for the store, in {place.folder}", time.perf_counter() - start)
     start = time.perf_counter()
-    with _listening_socket(port) as listener:
+    with listening_socket(port) as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = Settings.from_environment(place.environment(origin))
-        with _served(settings, listener):
+        with served(create_app(wire(settings)), listener):
             _report("service", f"{origin}/{settings.service_name}, with a disk store", time.perf_counter() - start)
             service_url = f"{origin}/{settings.service_name}"
             token = _token(place, settings.service_name)
@@ -153,36 +148,6 @@ def _interrupted(client: Client) -> InterruptedUpload:
 
 def _report(step: str, text: str, seconds: float) -> None:
     print(f"  {step:<10} {text:<72} {seconds * 1000:8.1f} ms", flush=True)
-
-
-@contextmanager
-def _listening_socket(port: int) -> Iterator[socket.socket]:
-    listener = socket.socket()
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            hint = "choose another with --port (0 picks a free one)"
-            raise Misconfigured([f"port {port} can't be listened on: {error.strerror}; {hint}"]) from error
-        yield listener
-
-
-@contextmanager
-def _served(settings: Settings, listener: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(create_app(wire(settings)), **server_options()))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="bitstore-demo")
-    thread.start()
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                raise Misconfigured(["the service didn't start; what it logged says why"])
-            time.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def _wait_for_interrupt() -> None:

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_stores(commands)
     _add_sweep(commands)
+    _add_doctor(commands)
     _add_explain(commands)
     return parser
 
@@ -77,6 +78,12 @@ def _sweep(options: argparse.Namespace) -> int:
     from entrypoints.cli.sweep import sweep  # noqa: PLC0415
 
     return sweep(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from entrypoints.cli.doctor.command import examine  # noqa: PLC0415
+
+    return examine(options)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -148,6 +155,22 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--print-rule", action="store_true", help="print a life-cycle rule by which an S3 store does it by itself"
     )
     sweep.set_defaults(run=_sweep)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="try the settings against the real store, and say what is wrong",
+        description="Try the settings of `bitstore serve`, which come from the environment, against the real store. "
+        "Small files are stored under bitstore-doctor/, and removed again.",
+        epilog="exit code: 0 all is well, 1 something is wrong, 2 the settings or arguments can't be used",
+    )
+    doctor.add_argument("--origin", help="try CORS for pages of this origin, such as https://portal.example")
+    token = doctor.add_mutually_exclusive_group()
+    token.add_argument("--token", help="try this token; others on this machine may see it, so prefer a file")
+    token.add_argument("--token-file", type=Path, help="try the token in this file (default: BITSTORE_TOKEN, if set)")
+    doctor.add_argument("--json", action="store_true", help="print what was found in JSON")
+    doctor.set_defaults(run=_doctor)
 
 
 def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -229,6 +229,7 @@ class TestArguments:
             ["token", "--help"],
             ["demo", "--help"],
             ["stores", "--help"],
+            ["doctor", "--help"],
             ["explain", "--help"],
         ],
     )
