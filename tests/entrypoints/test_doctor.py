@@ -429,6 +429,17 @@ def test_an_acl_that_the_bucket_takes(ministack: RunningStore, doctor: Doctor) -
     assert "is refused" in report.all_of("POST access")
 
 
+def test_a_bucket_that_blocks_public_acls(ministack: RunningStore, doctor: Doctor) -> None:
+    bucket, client = s3_bucket(ministack, "doctor-blocked"), ministack.client()
+    rules = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    client.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rules)
+    client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={"BlockPublicAcls": True})
+    report = doctor(s3_variables(ministack), STORAGE_BUCKET_NAME=bucket)
+    assert report.wrong == ["acl"]
+    assert "private files get in, and public ones don't: 403 AccessDenied" in report.all_of("acl")
+    assert "export STORAGE_ACL=none" in report.all_of("acl")
+
+
 def test_private_files_that_everybody_can_read(ministack: RunningStore, doctor: Doctor) -> None:
     bucket = s3_bucket(ministack, "doctor-public")
     ministack.client().delete_public_access_block(Bucket=bucket)

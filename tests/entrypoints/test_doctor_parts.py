@@ -5,13 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
 from attrs import evolve
 
 from domain.errors import ErrorCode, Unavailable
+from domain.uploads import PutRequest
 from entrypoints.cli.doctor.case import Case
 from entrypoints.cli.doctor.client import Client, Reason, Unreachable
 from entrypoints.cli.doctor.examination import CLEAN_UP, Examination, _bounded, plan
@@ -77,17 +78,20 @@ def test_what_is_no_store(answer: Answer) -> None:
 
 @contextmanager
 def server(handle: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Accept one connection, and do something with it; give the URL."""
+    """Accept connections one after another, and do something with each; give the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                handle(connection)
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        handle(connection)
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(10)
 
 
@@ -116,6 +120,25 @@ def test_silence_is_not_waited_out() -> None:
 def test_a_connection_that_is_closed_is_told() -> None:
     with server(hear) as url:
         assert reason_for(url) is Reason.BROKEN
+
+
+def test_a_connection_that_is_closed_before_it_is_used_again_is_no_fault() -> None:
+    heard: list[bytes] = []
+
+    def second_time_lucky(connection: socket.socket) -> None:
+        request = b""
+        while not request.endswith(b"\r\n0\r\n\r\n"):
+            request += connection.recv(10_000)
+        heard.append(request)
+        if len(heard) == 2:
+            connection.sendall(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+
+    with server(second_time_lucky) as url:
+        request = PutRequest(f"{url}a.csv", {})
+        answer = asyncio.run(Client().upload(request, b"a,b\n", chunked=True))
+    assert answer.status == 204
+    assert heard[0] == heard[1]
+    assert heard[1].endswith(b"\r\n\r\n4\r\na,b\n\r\n0\r\n\r\n")
 
 
 def test_what_is_no_http_is_told() -> None:

@@ -17,6 +17,7 @@ from urllib3.exceptions import (
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
+    ProtocolError,
     ReadTimeoutError,
     SSLError,
 )
@@ -82,7 +83,10 @@ class Client:
         """Send one request, and read its answer; redirects aren't followed. Raises `Unreachable`."""
         target = self._detour(url)
         try:
-            return await _in_thread(lambda: self._send(method, target, headers, options))
+            try:
+                return await _in_thread(lambda: self._send(method, target, headers, options))
+            except ProtocolError:  # a server may close a connection just as it is used again
+                return await _in_thread(lambda: self._send(method, target, headers, options))
         except (HTTPError, OSError) as error:
             raise Unreachable(urlsplit(url).netloc, _reason_of(error)) from error
 
@@ -90,7 +94,7 @@ class Client:
         """Carry out a signed request as a client would. Raises `Unreachable`."""
         if isinstance(request, PutRequest):
             length = {} if chunked else {"Content-Length": str(len(content))}
-            body = iter([content]) if chunked else content
+            body = [content] if chunked else content
             return await self.send("PUT", request.url, {**request.headers, **length}, body=body, chunked=chunked)
         part = ("doctor.csv", content, request.fields.get("Content-Type", "application/octet-stream"))
         return await self.send("POST", request.url, fields=[*request.fields.items(), ("file", part)])

@@ -9,25 +9,15 @@ from domain.inspection import Status, compare
 from domain.uploads import Access, Guarantee, SignedUpload, UploadMethod
 from entrypoints.cli.doctor.case import CONTENT, LIFETIME, PATIENCE, Case, accepted, why
 from entrypoints.cli.doctor.findings import Finding, note, ok, skipped, wrong
-from entrypoints.cli.explain.answers import Answer
 from entrypoints.cli.explain.causes import Topic
 
 
 async def check_acl(case: Case) -> Finding:
     """Send a file that everybody may read, and read it as everybody."""
     sent = await _send_public(case)
-    if sent is None:
-        return skipped("no public file was accepted, for another reason than an acl: see POST and PUT")
-    signed, answer = sent
-    sentence, diagnosis = why(answer)
-    if diagnosis.topic is Topic.ACL:
-        _sign_no_acl(case)
-        return wrong(
-            sentence,
-            f"{diagnosis.remedy}. What follows was tried without an acl",
-            "export STORAGE_ACL=none",
-        )
-    readable = accepted(await case.client.send("GET", signed.object_url))
+    if isinstance(sent, Finding):
+        return sent
+    readable = accepted(await case.client.send("GET", sent.object_url))
     if not _signs_acl(case):
         how = "everybody can read" if readable else "only a signed URL (/presign) gives"
         return ok(f"no acl is signed, and {how} published files")
@@ -39,13 +29,25 @@ async def check_acl(case: Case) -> Finding:
     )
 
 
-async def _send_public(case: Case) -> tuple[SignedUpload, Answer] | None:
-    """Send a public file in any way that is accepted, or refused because of its acl."""
+async def _send_public(case: Case) -> SignedUpload | Finding:
+    """Send a public file in any way that is accepted; or say what its acl has to do with its being refused."""
     for method in case.methods:
         signed, answer = await case.store_one(method, Access.PUBLIC)
-        if accepted(answer) or why(answer)[1].topic is Topic.ACL:
-            return signed, answer
-    return None
+        if accepted(answer):
+            return signed
+        sentence, diagnosis = why(answer)
+        if diagnosis.topic is Topic.ACL:
+            _sign_no_acl(case)
+            advice = f"{diagnosis.remedy}. What follows was tried without an acl"
+            return wrong(sentence, advice, "export STORAGE_ACL=none")
+        _, private = await case.store_one(method, Access.PRIVATE)
+        if accepted(private):
+            return wrong(
+                f"private files get in, and public ones don't: {sentence}",
+                "the bucket blocks public ACLs (Block Public Access), or s3:PutObjectAcl isn't allowed; to sign none:",
+                "export STORAGE_ACL=none",
+            )
+    return skipped("no file was accepted, be it public or private: see POST and PUT")
 
 
 def _signs_acl(case: Case) -> bool:
