@@ -15,6 +15,7 @@ from domain.errors import ErrorCode, Unavailable
 from domain.uploads import PutRequest
 from entrypoints.cli.doctor.case import Case
 from entrypoints.cli.doctor.client import Client, Reason, Unreachable
+from entrypoints.cli.doctor.cors import _fault
 from entrypoints.cli.doctor.examination import CLEAN_UP, Examination, _bounded, plan
 from entrypoints.cli.doctor.findings import Finding, Level, Result, as_lines, note, ok, skipped, summary, wrong
 from entrypoints.cli.doctor.servers import is_a_store, recognise
@@ -23,6 +24,7 @@ from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests.entrypoints.every_store import OF_THE_SERVICE, s3_variables
 from tests.entrypoints.http.live_service import MEMORY
+from tests.stores.proxy import Asked, store_proxy
 from tests.stores.servers import RunningStore
 
 URL = "http://127.0.0.1:8333/files"
@@ -227,11 +229,63 @@ def test_a_store_that_cannot_delete_has_its_keys_named() -> None:
     assert len(found.paste.splitlines()) >= 4
 
 
+def test_what_is_still_under_way_at_an_interrupt_is_waited_for_and_removed(seaweedfs: RunningStore) -> None:
+    arrived, let_through = threading.Event(), threading.Event()
+
+    async def hold(asked: Asked) -> None:
+        if asked.method == "POST":
+            arrived.set()
+            await asyncio.to_thread(let_through.wait, 10)
+
+    async def interrupted(case: Case) -> Examination:
+        examination = Examination(case, lambda *_: None)
+        task = asyncio.create_task(examination.run())
+        await asyncio.to_thread(arrived.wait, 10)
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)  # so that one who doesn't wait for it has cleaned up too early
+        let_through.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return examination
+
+    with store_proxy(seaweedfs.endpoint_url) as proxy:
+        proxy.instead = hold
+        examination = asyncio.run(interrupted(case_of({**s3_variables(seaweedfs), "STORAGE_HOSTNAME": proxy.origin})))
+    assert examination.results[-1].finding == ok("1 object was removed again")
+    listing = seaweedfs.client().list_objects_v2(Bucket=seaweedfs.bucket, Prefix="bitstore-doctor/")
+    assert listing["KeyCount"] == 0
+
+
 def test_every_key_is_below_a_prefix_of_its_own(seaweedfs: RunningStore) -> None:
     one, other = (case_of(s3_variables(seaweedfs)) for _ in range(2))
     keys = [case.new_upload().key for case in (one, one, other)]
     assert len(set(keys)) == 3
     assert {key.partition("/")[0] for key in keys} == {"bitstore-doctor"}
+
+
+# CORS, as browsers judge it
+
+ORIGIN = "https://portal.example"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "allowed", "fault"),
+    [
+        ("PUT", 200, {"origin": ORIGIN, "methods": "GET, PUT", "headers": "Content-MD5, content-type"}, ""),
+        ("PUT", 204, {"origin": "*", "methods": "*", "headers": "*"}, ""),
+        ("PUT", 200, {"origin": "https://other.example", "methods": "PUT", "headers": "*"}, "the origin isn't allowed"),
+        ("PUT", 200, {}, "the origin isn't allowed"),
+        ("PUT", 200, {"origin": "*", "methods": "GET, POST", "headers": "*"}, "the method isn't allowed"),
+        ("PUT", 200, {"origin": "*", "methods": "PUT", "headers": "content-type"}, "not with content-md5"),
+        ("POST", 200, {"origin": "*", "headers": "*"}, ""),
+        ("PUT", 403, {"origin": "*", "methods": "*", "headers": "*"}, "403"),
+    ],
+)
+def test_preflight_requests_are_judged_as_browsers_do(
+    method: str, status: int, allowed: Mapping[str, str], fault: str
+) -> None:
+    headers = {f"Access-Control-Allow-{name.title()}": text for name, text in allowed.items()}
+    assert _fault(Answer.read(status, headers, ""), ORIGIN, method, ["content-md5", "content-type"]) == fault
 
 
 # Words

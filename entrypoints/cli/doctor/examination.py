@@ -171,13 +171,17 @@ class Examination:
         removed, left = await self.case.clean_up()
         self.left_behind = list(left)
         if not left:
-            return ok(f"{removed} objects were removed again" if removed else "nothing was stored")
+            return ok(f"{_counted(removed)} removed again" if removed else "nothing was stored")
         reasons = "; ".join(dict.fromkeys(left.values()))
         return note(
-            f"{len(left)} objects are left, as they can't be deleted: {reasons}",
+            f"{_counted(len(left))} left behind: {reasons}",
             "the service itself never deletes, so its credentials needn't be allowed to; delete these by other means:",
             "\n".join(left),
         )
+
+
+def _counted(objects: int) -> str:
+    return "1 object was" if objects == 1 else f"{objects} objects were"
 
 
 async def _bounded(run: Awaitable[Finding], seconds: float) -> Finding:
