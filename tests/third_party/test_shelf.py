@@ -319,3 +319,18 @@ def test_one_line_says_which_package_is_missing(installed: Installation, tmp_pat
     )
     assert run.returncode == 2
     assert run.stderr.splitlines()[1:] == [f"  - {MISSING_PACKAGE}"]
+
+
+# The doctor on a store of which it knows nothing
+
+
+def test_the_doctor_tries_it_by_its_ports_alone(installed: Installation, tmp_path: Path) -> None:
+    with installed.shelf() as url:
+        well = installed.run("-m", "entrypoints.cli.main", "doctor", folder=tmp_path, settings=settings(url))
+        wrong = {**settings(url), "STORAGE_SHELF_SECRET": "not-the-secret"}
+        ill = installed.run("-m", "entrypoints.cli.main", "doctor", folder=tmp_path, settings=wrong)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert "PUT md5           content of another MD5 is refused" in well.stdout
+    assert "left behind: this kind of store can't delete from here" in well.stdout
+    assert (ill.returncode, ill.stderr) == (1, "")
+    assert "WRONG   PUT               403" in ill.stdout

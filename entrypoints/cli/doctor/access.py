@@ -57,6 +57,8 @@ async def check_credentials(case: Case) -> Finding:
     sentence, diagnosis = why(answer)
     if diagnosis.topic in (Topic.CLOCK, Topic.EXPIRED) and abs(case.skew) > REFUSED_SKEW:
         return skipped("the store refuses what is signed at this time: see clock")
+    if diagnosis.topic is Topic.PERMISSION and not answer.code:
+        return note("the store refuses, and doesn't say whether because of them: what follows tells more")
     if diagnosis.topic in _KNOWN_TO_THE_STORE:
         return ok("the store knows them")
     if diagnosis.topic in _NO_WORD_OF_THEM:

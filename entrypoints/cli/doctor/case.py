@@ -18,6 +18,7 @@ from domain.uploads import Access, PostForm, PutRequest, SignedUpload, Upload, U
 from entrypoints.cli.doctor.client import AT_ONCE, Client, Unreachable
 from entrypoints.cli.doctor.servers import Server
 from entrypoints.cli.explain.answers import Answer
+from entrypoints.cli.explain.causes import Topic
 from entrypoints.cli.explain.diagnosis import Diagnosis, diagnose
 from entrypoints.http.app import Clock
 from entrypoints.settings import Backend, S3Settings, ServedSettings
@@ -29,6 +30,8 @@ OTHER_CONTENT: Final = CONTENT.swapcase()
 LIFETIME: Final = timedelta(minutes=10)
 PATIENCE: Final = timedelta(seconds=5)
 _DONE: Final = (200, 201, 204)
+_UNEXPLAINED: Final = (Topic.PERMISSION, Topic.REQUEST, Topic.STORE, Topic.TOKEN, Topic.UNKNOWN)
+"""What an answer without a code may be about, of which nothing is known but its status."""
 
 
 def declare(content: bytes = CONTENT) -> DeclaredFile:
@@ -52,7 +55,9 @@ def accepted(answer: Answer) -> bool:
 def why(answer: Answer) -> tuple[str, Diagnosis]:
     """Say in words how a store refused, and what is known of that."""
     diagnosis = diagnose(answer)
-    said = " ".join(filter(None, [str(answer.status or ""), answer.code]))
+    if not answer.code and diagnosis.topic in _UNEXPLAINED:
+        diagnosis = evolve(diagnosis, remedy="the store doesn't say why; its own log may")
+    said = " ".join(filter(None, [str(answer.status or ""), answer.code[:64]]))
     return f"{said}: {diagnosis.cause}", diagnosis
 
 
