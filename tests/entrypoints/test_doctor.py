@@ -28,8 +28,10 @@ from starlette.routing import Route
 from entrypoints.cli.doctor.case import PREFIX, Case
 from entrypoints.cli.doctor.client import Client
 from entrypoints.cli.doctor.command import examine
+from entrypoints.cli.doctor.cors import check_service_cors
 from entrypoints.cli.doctor.cors_rules import rule_for
 from entrypoints.cli.doctor.findings import Finding, Level
+from entrypoints.cli.doctor.reach import check_clock
 from entrypoints.cli.doctor.tokens import check_keys, check_token
 from entrypoints.cli.main import main
 from entrypoints.settings import Settings
@@ -371,10 +373,22 @@ def test_a_clock_that_a_lenient_store_forgives(seaweedfs: RunningStore, doctor: 
     assert objects_in(seaweedfs) == []
 
 
-def test_a_clock_that_is_a_little_off_is_noted(seaweedfs: RunningStore, doctor: Doctor) -> None:
-    report = doctor(s3_variables(seaweedfs), clock=lambda: datetime.now(UTC) - timedelta(minutes=4))
-    assert (report.code, report.noted) == (0, ["clock"])
-    assert "4 minutes behind" in report.all_of("clock")
+@pytest.mark.parametrize(
+    ("seconds", "level", "words"),
+    [
+        (0, Level.OK, "clock and this machine's agree"),
+        (-20, Level.OK, "20 seconds behind"),
+        (240, Level.NOTE, "4 minutes ahead of"),
+        (-2 * 86_400, Level.WRONG, "2 days behind"),
+    ],
+)
+def test_a_clock_that_is_a_little_off_is_noted(seaweedfs: RunningStore, seconds: int, level: Level, words: str) -> None:
+    case = case_of(s3_variables(seaweedfs))
+    case.clock = lambda: datetime.now(UTC) + timedelta(seconds=seconds)
+    found = asyncio.run(check_clock(case))
+    assert found.level is level
+    # The store's own clock is told in whole seconds.
+    assert words in found.sentence.replace("19 seconds", "20 seconds").replace("21 seconds", "20 seconds")
 
 
 def test_no_such_bucket(seaweedfs: RunningStore, doctor: Doctor) -> None:
@@ -628,10 +642,12 @@ def test_a_rule_for_each_kind_of_store(variables: Variables, changes: dict[str, 
     assert rule_for(case_of(variables, **changes), ORIGIN, HEADERS).splitlines() == lines
 
 
-def test_the_service_has_origins_of_its_own(seaweedfs: RunningStore, doctor: Doctor) -> None:
-    report = doctor(s3_variables(seaweedfs), "--origin", ORIGIN, CORS_ALLOW_ORIGINS="https://other.example")
-    assert report.wrong == ["cors of service"]
-    assert f"export CORS_ALLOW_ORIGINS=https://other.example,{ORIGIN}" in report.all_of("cors of service")
+def test_the_service_has_origins_of_its_own() -> None:
+    found = asyncio.run(check_service_cors(case_of(MEMORY, CORS_ALLOW_ORIGINS="https://other.example"), ORIGIN))
+    assert found.level is Level.WRONG
+    assert found.paste == f"export CORS_ALLOW_ORIGINS=https://other.example,{ORIGIN}"
+    for origins in ("*", f"https://other.example,{ORIGIN}"):
+        assert asyncio.run(check_service_cors(case_of(MEMORY, CORS_ALLOW_ORIGINS=origins), ORIGIN)).level is Level.OK
 
 
 # Tokens
