@@ -91,39 +91,40 @@ def test_a_dataset_goes_there_and_back(client: StoreClient, findability: str) ->
 @on_stores_that_check
 @pytest.mark.parametrize("digests", ["of the parts", "of all bytes"])
 def test_a_large_file_goes_there_in_parts_and_back(client: StoreClient, digests: str) -> None:
-    """Begun by one client, resumed by another; a small file goes with it in one request."""
+    """Broken off and resumed; a small file goes with it in one request."""
     limits = client.info()["store"].get("parts")
     if limits is None:
         pytest.skip("this store takes no files in parts")
     size = max(limits["min_bytes"], 1_000_000)
-    large = {"large.bin": b"a" * size + b"b" * size + CONTENT}
-    in_parts = {"size": size, "md5": [md5(part) for part in (b"a" * size, b"b" * size, CONTENT)]}
-    declared = declaration(large["large.bin"], parts=in_parts if digests == "of the parts" else {"size": size})
-    body = dataset({"large.bin": declared, "small.csv": declaration()}, accept=["MULTIPART", "PUT"])
-    with client_in_process(client.variables, MULTIPART_THRESHOLD="1000000") as first:
-        signed = first.sign(body)
+    pieces = [b"a" * size, b"b" * size, CONTENT]
+    content = b"".join(pieces)
+    cut = {"size": size, "md5": list(map(md5, pieces))} if digests == "of the parts" else {"size": size}
+    files = {"large.bin": declaration(content, parts=cut), "small.csv": declaration()}
+    body = dataset(files, accept=["MULTIPART", "PUT"])
+    # Azure tells no digest of what came in blocks, and S3 none of all bytes.
+    is_known = client.variables.get("STORAGE_BACKEND") != "azure" and digests == "of the parts"
+    known = ("stored",) if is_known else ("stored", "unknown")
+    with client_in_process(client.variables, MULTIPART_THRESHOLD="1000000") as brief:
+        signed = brief.sign(body)
         begun = signed["large.bin"]
         assert (begun["upload_method"], signed["small.csv"]["upload_method"]) == ("MULTIPART", "PUT")
         assert [part["number"] for part in begun["parts"]] == [1, 2, 3]
         for part in begun["parts"][1:]:
-            assert first.send_part(part, large["large.bin"], size) in DONE
-        assert first.upload(signed["small.csv"], CONTENT) in DONE
-        assert first.statuses(body) == {"large.bin": "missing", "small.csv": "stored"}
+            assert brief.send_part(part, content, size) in DONE
+        assert brief.upload(signed["small.csv"], CONTENT) in DONE
+        assert brief.statuses(body) == {"large.bin": "missing", "small.csv": "stored"}
 
-    with client_in_process(client.variables, MULTIPART_THRESHOLD="1000000") as second:
-        resumed = second.ask_of_parts("resume", body, "large.bin", begun["upload_id"])
+        resumed = brief.ask_of_parts("resume", body, "large.bin", begun["upload_id"])
         assert [part["number"] for part in resumed["arrived"]] == [2, 3]
         (missing,) = resumed["parts"]
-        assert second.send_part(missing, large["large.bin"], size) in DONE
-        # All bytes have a digest only where the store has made one.
-        known = ("stored",) if digests == "of the parts" else ("stored", "unknown")
+        assert brief.send_part(missing, content, size) in DONE
         for _ in range(2):
-            assert second.ask_of_parts("complete", body, "large.bin", begun["upload_id"])["status"] in known
-        assert second.statuses(body)["large.bin"] in known
-        second.ask_of_parts("abort", body, "large.bin", begun["upload_id"])
-        assert second.download(begun["object_url"]).data == large["large.bin"]
-        if digests == "of the parts":
-            again = second.sign(body)["large.bin"]
+            assert brief.ask_of_parts("complete", body, "large.bin", begun["upload_id"])["status"] in known
+        brief.ask_of_parts("abort", body, "large.bin", begun["upload_id"])
+        assert brief.statuses(body)["large.bin"] in known
+        assert brief.download(begun["object_url"]).data == content
+        if is_known:
+            again = brief.sign(body)["large.bin"]
             assert (again["exists"], again["upload_id"], again["parts"]) == (True, None, [])
 
 
