@@ -29,9 +29,10 @@ class InterruptedUpload:
     def run(self) -> bool:
         """Send the file; return whether it came back byte for byte."""
         signed = self._begin()
-        self._break_off(signed["parts"])
-        self._resume(signed["upload_id"])
-        self._complete(signed["upload_id"])
+        if not signed["exists"]:
+            self._break_off(signed["parts"])
+            self._resume(signed["upload_id"])
+            self._complete(signed["upload_id"])
         return self.second.download(self.path, self.content, signed)
 
     def _begin(self) -> Mapping[str, Any]:
@@ -40,7 +41,8 @@ class InterruptedUpload:
             answer = self.first.ask("authorize", self.dataset, filedata=declared, accept=["MULTIPART"])
         signed: Mapping[str, Any] = answer["fileData"][self.path]
         size, count = human_size(len(self.content)), signed["part_count"]
-        self.first.report("authorize", f"{self.path}, {size} in {count} parts: a signed request for each", elapsed())
+        what = "it is there already" if signed["exists"] else "a signed request for each"
+        self.first.report("authorize", f"{self.path}, {size} in {count} parts: {what}", elapsed())
         return signed
 
     def _break_off(self, parts: Sequence[Mapping[str, Any]]) -> None:

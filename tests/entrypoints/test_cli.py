@@ -193,7 +193,8 @@ class TestDemo:
     def test_sends_a_dataset_there_and_back(self, tmp_path: Path) -> None:
         answer = bitstore("demo", "--once", "--port", "0", folder=tmp_path)
         assert (answer.returncode, answer.stderr) == (0, "")
-        assert "5 of 5 files came back byte for byte" in answer.stdout
+        assert "6 of 6 files came back byte for byte" in answer.stdout
+        assert "another process asks: 1 arrived, 2 and 3 not" in answer.stdout
         assert list(tmp_path.iterdir()) == []
 
     def test_keeps_what_it_made_in_a_folder_that_was_named(self, tmp_path: Path) -> None:
@@ -203,7 +204,9 @@ class TestDemo:
         secrets = [folder / "demo-private-key.pem", folder / "storage-secret"]
         made = [path.read_bytes() for path in secrets]
         assert [stat.S_IMODE(path.stat().st_mode) for path in secrets] == [0o600, 0o600]
-        assert bitstore(*arguments, folder=tmp_path).returncode == 0
+        again = bitstore(*arguments, folder=tmp_path)
+        assert again.returncode == 0
+        assert "it is there already" in again.stdout
         assert [path.read_bytes() for path in secrets] == made
 
     def test_a_port_that_is_taken_is_named(self, tmp_path: Path) -> None:

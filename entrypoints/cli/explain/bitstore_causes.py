@@ -50,8 +50,38 @@ BITSTORE = Table(
         rule(
             ErrorCode.FILE_TOO_LARGE,
             Topic.LENGTH,
-            "the file is longer than one request may be",
-            "raise MAX_FILE_BYTES if the store takes more",
+            "the file is longer than one request may be, or all its parts together",
+            "send it in parts: MULTIPART in `accept`; or raise MAX_FILE_BYTES if the store takes more at once",
+        ),
+        rule(
+            ErrorCode.INVALID_PARTS,
+            Topic.LENGTH,
+            "the file can't be cut like this",
+            "`parts` has `size`, within what /info says in store.parts, and perhaps `md5`: one digest for each part",
+        ),
+        rule(
+            f"{ErrorCode.UPLOAD_NOT_FOUND} {ErrorCode.INVALID_UPLOAD_ID}",
+            Topic.MISSING,
+            "there is no such upload in parts: it was aborted or swept, or it is of another file",
+            "was it completed? /verify says; if not, begin again with /authorize",
+        ),
+        rule(
+            ErrorCode.UPLOAD_INCOMPLETE,
+            Topic.REQUEST,
+            "parts of the upload are missing, or aren't as long as they must be",
+            "ask /multipart/resume what is missing, send it, and complete again",
+        ),
+        rule(
+            ErrorCode.OBJECT_EXISTS,
+            Topic.REQUEST,
+            'there is an object already, and the upload said `"overwrite": false`',
+            "take another path; or complete without that",
+        ),
+        rule(
+            ErrorCode.DIGEST_MISMATCH,
+            Topic.DIGEST,
+            "the parts that arrived make other bytes than those that were declared",
+            "send the parts again; has the file changed meanwhile?",
         ),
         rule(
             f"{ErrorCode.INVALID_MD5} {ErrorCode.INVALID_SHA256} {ErrorCode.DIGEST_REQUIRED}",

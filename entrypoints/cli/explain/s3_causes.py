@@ -138,6 +138,12 @@ S3 = Table(
             "know virtual hosts takes the start of the path for the bucket",
         ),
         rule(
+            "NoSuchUpload",
+            Topic.MISSING,
+            "the upload in parts was completed, aborted or swept, or was never begun at this key",
+            "was it completed? /verify says; if not, begin again with /authorize",
+        ),
+        rule(
             "NoSuchKey NoSuchVersion",
             Topic.MISSING,
             "there is no object at this key",
