@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.stores.disk import DiskObjects
-from application.ports import PartsChanged, StorageFailed, StorageFull
+from application.ports import ObjectExists, PartsChanged, StorageFailed, StorageFull
 from domain.errors import ErrorCode, Unavailable
 from domain.keys import ObjectKey
 from domain.uploads import MultipartUpload
@@ -145,6 +145,20 @@ def test_adding_fails_as_replacing_does(store: DiskObjects, root: Path) -> None:
         assert await store.open(KEY) is None
         await complete(store, begun, overwrite=False)
         assert files(root) == [place(root)]
+
+    run(scenario())
+
+
+def test_nothing_is_copied_for_an_object_that_may_not_be_replaced(store: DiskObjects) -> None:
+    async def scenario() -> None:
+        await put(store, b"old")
+        begun = await begin_with_parts(store)
+        refused = Fault("open", errno.ENOSPC, lambda _, flags, *__: bool(flags & os.O_CREAT))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "open", refused)
+            with pytest.raises(ObjectExists):
+                await complete(store, begun, overwrite=False)
+        assert not refused.raised
 
     run(scenario())
 
@@ -560,13 +574,15 @@ def test_nobody_else_waits_for_an_object_that_takes_long(store: DiskObjects, roo
         slow = await begin_with_parts(store)
         other = await begin_with_parts(store, make_upload(key=ObjectKey("bob/other")))
         held = hold(root, slow)
-        parts = await parts_of(store, slow)
-        waiting = [asyncio.create_task(store.complete(slow, parts, NOW)) for _ in range(50)]
-        await asyncio.sleep(0)
-        await complete(store, other)
-        assert await get(store, ObjectKey("bob/other")) == CONTENT
-        assert not await done_soon(*waiting)
-        os.close(held)
+        try:
+            parts = await parts_of(store, slow)
+            waiting = [asyncio.create_task(store.complete(slow, parts, NOW)) for _ in range(50)]
+            assert not await done_soon(*waiting)
+            async with asyncio.timeout(30):
+                await complete(store, other)
+            assert await get(store, ObjectKey("bob/other")) == CONTENT
+        finally:
+            os.close(held)
         await asyncio.gather(*waiting)
         assert await get(store) == CONTENT
 

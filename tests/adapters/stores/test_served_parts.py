@@ -440,6 +440,28 @@ def test_what_is_pending_is_told(store: Store) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("change", ["replace", "abort"])
+def test_what_changes_while_memory_makes_an_object_is_told(change: str) -> None:
+    """On the disk, parts that are being copied stay until that is done; see the tests of its own."""
+    store = MemoryObjects()
+
+    async def scenario() -> None:
+        begun = await begin_with_parts(store)
+        making = asyncio.create_task(complete(store, begun))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if change == "replace":
+            await send(store, begun, 1, bytes(len(PARTS[1])))
+        else:
+            await store.abort(KEY, begun.upload_id, NOW)
+        assert not making.done()
+        with pytest.raises(PartsChanged):
+            await making
+        assert await store.open(KEY) is None
+
+    run(scenario())
+
+
 def test_others_have_their_turn_while_an_object_is_made(store: Store) -> None:
     async def scenario() -> None:
         begun = await begin_with_parts(store)
