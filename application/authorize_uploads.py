@@ -1,14 +1,15 @@
 """Authorize uploads: declared files in, one signed request per file out."""
 
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import Self
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from application.multipart import Multipart
 from application.ports import Inspection, ObjectInspector, Preparation, Turns, UploadSigner
-from domain.batches import Batch, BatchRules, Decision
+from domain.batches import Batch, BatchRules, DatasetMetadata, Decision
 from domain.errors import InvalidBatch, InvalidInput
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
@@ -37,14 +38,38 @@ class UploadRequest:
 
 
 @frozen_by_type
-class AuthorizedUploads:
-    """The signed requests, in the order of the declarations, and which of the files are there already.
+class Amount:
+    """How many files, and how many bytes they have together."""
 
-    `signed` can be iterated over once: each request is signed when it is asked for.
+    files: int
+    bytes: int
+
+    @classmethod
+    def of(cls, uploads: Collection[Upload]) -> Self:
+        """Add up what was declared."""
+        return cls(len(uploads), sum([upload.file.length for upload in uploads]))
+
+
+@define
+class AuthorizedUploads:
+    """The signed requests, in the order of the declarations, each with whether its file is there already.
+
+    They can be iterated over once: each is signed when it is asked for. `amounts` is what was authorized, by how it is
+    sent; `existing` counts those of the files given so far that are there already.
     """
 
+    dataset: DatasetMetadata
+    amounts: Mapping[UploadMethod, Amount]
     signed: Iterable[_Signed]
     _found: Mapping[ObjectKey, FoundObject | None]
+    existing: int = field(default=0, init=False)
+
+    def __iter__(self) -> Iterator[tuple[_Signed, bool | None]]:
+        for signed in self.signed:
+            exists = self.exists(signed.upload)
+            if exists:
+                self.existing += 1
+            yield signed, exists
 
     def exists(self, upload: Upload) -> bool | None:
         """Whether the file is there already; best effort, so None where the store could not tell, or not in time."""
@@ -57,11 +82,24 @@ class AuthorizedUploads:
 
 @frozen_by_type
 class _Decided:
-    """The uploads of a batch; those that are sent whole as they are signed, in order; the others with their plans."""
+    """The uploads of a batch; those that are sent whole as they are signed, in order; the others with their plans.
+
+    `method` is how the former are sent, None if there are none.
+    """
 
     uploads: Sequence[Upload]
+    method: UploadMethod | None
     whole: Iterator[SignedUpload]
     plans: Mapping[Upload, PartPlan]
+
+    @property
+    def amounts(self) -> Mapping[UploadMethod, Amount]:
+        if self.method is None:
+            return {UploadMethod.MULTIPART: Amount.of(self.uploads)}
+        if not self.plans:
+            return {self.method: Amount.of(self.uploads)}
+        whole = [upload for upload in self.uploads if upload not in self.plans]
+        return {self.method: Amount.of(whole), UploadMethod.MULTIPART: Amount.of(self.plans)}
 
 
 @frozen
@@ -91,7 +129,8 @@ class AuthorizeUploads:
         batch = Batch.open(principal, request.metadata, request.filedata, rules)
         if self.inspector is None:
             decided = await self._decide(batch, request.wishes, now)
-            return await self._with_parts(decided, AuthorizedUploads(decided.whole, {}), now)
+            authorized = AuthorizedUploads(batch.dataset, decided.amounts, decided.whole, {})
+            return await self._with_parts(decided, authorized, now)
         prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
         try:
             decided = await self._decide(batch, request.wishes, now)
@@ -100,7 +139,8 @@ class AuthorizeUploads:
             if prepared is not None:
                 prepared.drop()
         # A store that is slow or down doesn't stop signing, so its failure is not ours.
-        return await self._with_parts(decided, AuthorizedUploads(signed, inspection.found), now)
+        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, inspection.found)
+        return await self._with_parts(decided, authorized, now)
 
     def _multipart_for(self, wishes: UploadWishes) -> Multipart | None:
         return self.multipart if wishes.accepts_parts else None
@@ -113,10 +153,10 @@ class AuthorizeUploads:
         plans = self._plans(uploads, wishes)
         whole = [upload for upload in uploads if upload not in plans] if plans else uploads
         if not whole:
-            return _Decided(uploads, iter(()), plans)
+            return _Decided(uploads, None, iter(()), plans)
         method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
         terms = UploadTerms(method, self.lifetime, wishes.overwrite)
-        return _Decided(uploads, iter(self.signer.sign_uploads(whole, terms, now)), plans)
+        return _Decided(uploads, method, iter(self.signer.sign_uploads(whole, terms, now)), plans)
 
     def _plans(self, uploads: Sequence[Upload], wishes: UploadWishes) -> Mapping[Upload, PartPlan]:
         """Plan the parts of those files that are to come so. Raises `InvalidInput`."""

@@ -8,7 +8,7 @@ from application.ports import DownloadSigner
 from domain.errors import AccessDenied, ErrorCode, InvalidInput
 from domain.files import FileName
 from domain.identity import Principal
-from domain.keys import Owner
+from domain.keys import ObjectKey, Owner
 from domain.patterns import KeyPattern
 from domain.uploads import SignedDownload
 
@@ -24,6 +24,14 @@ class DownloadRequest:
 
 
 @frozen
+class GrantedDownload:
+    """The object that may be read, and the signed request that reads it."""
+
+    key: ObjectKey
+    signed: SignedDownload
+
+
+@frozen
 class PresignDownload:
     """The use-case. `lifetime` is how long a URL is valid, at most and by default."""
 
@@ -31,7 +39,7 @@ class PresignDownload:
     pattern: KeyPattern
     lifetime: timedelta
 
-    def __call__(self, principal: Principal, request: DownloadRequest, now: datetime) -> SignedDownload:
+    def __call__(self, principal: Principal, request: DownloadRequest, now: datetime) -> GrantedDownload:
         """Sign a GET of the object that `request` names. The URL is only read, never fetched.
 
         Raises `AccessDenied` (`not_owner`, `permission_missing`), `InvalidInput` (`invalid_url`, `invalid_expiry`),
@@ -47,4 +55,4 @@ class PresignDownload:
         lifetime = self.lifetime if request.lifetime is None else min(request.lifetime, self.lifetime)
         if lifetime < timedelta(seconds=1):
             raise InvalidInput(ErrorCode.INVALID_EXPIRY, "expires_in must be at least 1 second", field="expires_in")
-        return self.signer.sign_download(key, lifetime, now, request.filename)
+        return GrantedDownload(key, self.signer.sign_download(key, lifetime, now, request.filename))

@@ -12,6 +12,14 @@ from domain.identity import Principal
 
 
 @define
+class CacheCounts:
+    """How many tokens were recognised, and how many had to be verified."""
+
+    hits: int = 0
+    misses: int = 0
+
+
+@define
 class VerifiedTokens:
     """A `TokenVerifier` that asks `verifier` only about tokens that it doesn't remember, at most `max_tokens` of them.
 
@@ -22,6 +30,7 @@ class VerifiedTokens:
     verifier: TokenVerifier
     keys: Callable[[], KeyRing] = field(repr=False)
     max_tokens: int = 10_000
+    counts: CacheCounts = field(factory=CacheCounts)
     _principals: dict[bytes, Principal] = field(factory=dict, init=False, repr=False)
     _verified_with: KeyRing | None = field(default=None, init=False, repr=False)
 
@@ -35,9 +44,12 @@ class VerifiedTokens:
         principal = self._principals.get(digest)
         if principal is None or principal.expires_at is None or now >= principal.expires_at:
             self._principals.pop(digest, None)
+            self.counts.misses += 1
             principal = self.verifier.verify(token, now)
             if principal.expires_at is not None:
                 self._remember(digest, principal)
+        else:
+            self.counts.hits += 1
         return principal
 
     def _remember(self, digest: bytes, principal: Principal) -> None:

@@ -235,8 +235,7 @@ def render_authorized(uploads: AuthorizedUploads, turns: Turns) -> Iterator[byte
 
     A piece is what can be made in one turn.
     """
-    exists = uploads.exists
-    return _members(((one.upload.file.path, _signed_upload(one, exists(one.upload))) for one in uploads.signed), turns)
+    return _members(((one.upload.file.path, _signed_upload(one, exists)) for one, exists in uploads), turns)
 
 
 def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
