@@ -135,6 +135,7 @@ class Settings:
     max_body_bytes: int
     cors_origins: Sequence[str]
     log_format: str
+    log_requests: bool
     effective: Mapping[str, str]
     """What each setting is, fit to be shown, by the name of its variable."""
 
@@ -178,6 +179,7 @@ def _rest(
     max_body_bytes = reader.integer("MAX_BODY_BYTES", 8 * 1024**2, low=1_024, high=1024**3)
     cors_origins = _cors_origins(reader)
     log_format = reader.choice("LOG_FORMAT", ("console", "json"), "console") or "console"
+    log_requests = reader.flag("LOG_REQUESTS", default=False)
     if pattern is None or keys is None or store is None:
         return None
     return Settings(
@@ -195,6 +197,7 @@ def _rest(
         max_body_bytes=max_body_bytes,
         cors_origins=cors_origins,
         log_format=log_format,
+        log_requests=log_requests,
         effective=reader.effective,
     )
 

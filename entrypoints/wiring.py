@@ -30,6 +30,8 @@ from domain.errors import Misconfigured
 from domain.identity import TokenRules
 from domain.patterns import KeyPattern
 from domain.uploads import Capabilities
+from entrypoints.counters import Counters
+from entrypoints.observed import observed
 from entrypoints.runtime import FairTurns
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
 
@@ -61,6 +63,7 @@ class Service:
     abort_upload: AbortUpload
     startables: Sequence[Startable]
     probes: Sequence[Probe]
+    counters: Counters
 
 
 def wire(settings: Settings) -> Service:
@@ -68,10 +71,11 @@ def wire(settings: Settings) -> Service:
 
     Raises `Misconfigured` where what was chosen is not safe together.
     """
-    store = _store(settings.store)
+    counters = Counters()
+    store = observed(_store(settings.store), counters)
     rules = _rules_for(store.signer.capabilities, settings.batch)
     _refuse_unsafe_pattern(rules.pattern, store.signer.capabilities)
-    authenticate, fetched_keys = _authentication(settings)
+    authenticate, fetched_keys = _authentication(settings, counters)
     turns = FairTurns()
     threshold = min(settings.multipart_threshold, rules.files.max_bytes)
     multipart = _multipart(store, threshold, settings.upload_lifetime, turns)
@@ -100,6 +104,7 @@ def wire(settings: Settings) -> Service:
         abort_upload=AbortUpload(known),
         startables=[*fetched_keys, *store.startables],
         probes=[*fetched_keys, *store.probes],
+        counters=counters,
     )
 
 
@@ -134,16 +139,16 @@ def _refuse_unsafe_pattern(pattern: KeyPattern, capabilities: Capabilities) -> N
         raise Misconfigured([f"STORAGE_PATH_PATTERN: {fault}; begin it with {{owner}}/"])
 
 
-def _authentication(settings: Settings) -> tuple[Authenticate, Sequence[FetchedKeys]]:
+def _authentication(settings: Settings, counters: Counters) -> tuple[Authenticate, Sequence[FetchedKeys]]:
     if isinstance(settings.token_keys, KeyServer):
         fetched = FetchedKeys(settings.token_keys)
-        return Authenticate(_verifier(fetched, settings.token_rules), fetched), [fetched]
+        return Authenticate(_verifier(fetched, settings.token_rules, counters), fetched), [fetched]
     fixed = KeyRing((settings.token_keys,))
-    return Authenticate(_verifier(lambda: fixed, settings.token_rules)), []
+    return Authenticate(_verifier(lambda: fixed, settings.token_rules, counters)), []
 
 
-def _verifier(keys: Callable[[], KeyRing], rules: TokenRules) -> TokenVerifier:
-    return VerifiedTokens(JwtVerifier(keys, rules), keys)
+def _verifier(keys: Callable[[], KeyRing], rules: TokenRules, counters: Counters) -> TokenVerifier:
+    return VerifiedTokens(JwtVerifier(keys, rules), keys, counts=counters.token_cache)
 
 
 def _served_store(settings: ServedSettings) -> ServedStore:

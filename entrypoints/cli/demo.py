@@ -19,8 +19,8 @@ from domain.keys import Owner
 from entrypoints.cli.demo_data import dataset, large_file
 from entrypoints.cli.interrupted_upload import InterruptedUpload
 from entrypoints.cli.local_server import listening_socket, served
+from entrypoints.cli.logs import configure_logging
 from entrypoints.cli.round_trip import Client, RoundTrip, RoundTripFailed, human_size, md5_base64
-from entrypoints.cli.serve import configure_logging
 from entrypoints.cli.token import load_private_key, mint
 from entrypoints.http.app import create_app, utc_now
 from entrypoints.settings import Settings

@@ -1,10 +1,12 @@
 """`bitstore serve`: run the service on uvicorn, with what its settings came to printed first."""
 
 import logging
-import logging.config
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -12,6 +14,8 @@ from starlette.applications import Starlette
 
 from application.ports import Store
 from domain.errors import Misconfigured
+from entrypoints.cli.logs import configure_logging
+from entrypoints.events import log_event
 from entrypoints.http.app import create_app
 from entrypoints.runtime import tune_interpreter
 from entrypoints.settings import S3Settings, ServedSettings, Settings
@@ -19,13 +23,18 @@ from entrypoints.wiring import wire
 
 KEEP_ALIVE_SECONDS = 30
 GRACE_SECONDS = 30
+# How a process tells its workers where they share their figures.
+_METRICS_FOLDER = "BITSTORE_METRICS_FOLDER"
+
+_log = logging.getLogger("bitstore")
 
 
 def app_from_environment() -> Starlette:
     """Build the application of one worker process."""
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_format)
-    app = create_app(wire(settings))
+    folder = os.environ.get(_METRICS_FOLDER)
+    app = create_app(wire(settings), metrics_folder=Path(folder) if folder else None)
     tune_interpreter()
     return app
 
@@ -38,18 +47,28 @@ def serve(host: str, port: int, workers: int) -> int:
     if isinstance(settings.store, ServedSettings) and settings.store.root is None and workers > 1:
         raise Misconfigured(["STORAGE_BACKEND=memory keeps its objects in one process; use --workers 1"])
     configure_logging(settings.log_format)
-    for line in describe(settings, f"http://{_reachable(host)}:{port}"):
-        print(line)
-    sys.stdout.flush()
-    uvicorn.run(
-        "entrypoints.cli.serve:app_from_environment",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        **server_options(),
-    )
+    announce(settings, f"http://{_reachable(host)}:{port}")
+    with _shared_figures(workers):
+        uvicorn.run(
+            "entrypoints.cli.serve:app_from_environment",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            **server_options(),
+        )
     return 0
+
+
+@contextmanager
+def _shared_figures(workers: int) -> Iterator[None]:
+    """Give several workers a place to add up what they count; one alone needs none."""
+    if workers == 1:
+        yield
+        return
+    with TemporaryDirectory(prefix="bitstore-metrics-") as folder:
+        os.environ[_METRICS_FOLDER] = folder
+        yield
 
 
 def server_options() -> dict[str, Any]:
@@ -66,17 +85,33 @@ def server_options() -> dict[str, Any]:
     }
 
 
-def describe(settings: Settings, origin: str) -> Iterable[str]:
-    """Say in one line each what every setting is, secrets masked, and where things are."""
-    width = max(map(len, settings.effective))
-    yield "settings:"
-    yield from (f"  {name:<{width}} = {value}" for name, value in sorted(settings.effective.items()))
-    yield "urls:"
-    yield f"  authorize  POST {origin}/{settings.service_name}/authorize"
-    yield f"  info       GET  {origin}/{settings.service_name}/info"
-    yield f"  presign    GET  {origin}/{settings.service_name}/presign"
-    yield f"  health     GET  {origin}/healthz and {origin}/readyz"
-    yield f"  uploads go to   {_address(settings.store)}"
+def announce(settings: Settings, origin: str) -> None:
+    """Say what every setting is, secrets masked, and where things are: in lines for people, or in one for machines."""
+    effective = dict(sorted(settings.effective.items()))
+    urls = _urls(settings, origin)
+    if settings.log_format == "json":
+        log_event(_log, "start", {"settings": effective, "urls": urls})
+        return
+    width = max(map(len, effective))
+    print("settings:")
+    for name, value in effective.items():
+        print(f"  {name:<{width}} = {value}")
+    print("urls:")
+    for name, url in urls.items():
+        print(f"  {name:<10} {url}")
+    sys.stdout.flush()
+
+
+def _urls(settings: Settings, origin: str) -> Mapping[str, str]:
+    service = f"{origin}/{settings.service_name}"
+    return {
+        "authorize": f"POST {service}/authorize",
+        "info": f"GET  {service}/info",
+        "presign": f"GET  {service}/presign",
+        "health": f"GET  {origin}/healthz and {origin}/readyz",
+        "metrics": f"GET  {origin}/metrics",
+        "uploads": f"go to {_address(settings.store)}",
+    }
 
 
 def _address(store: S3Settings | ServedSettings | Store) -> str:
@@ -86,21 +121,3 @@ def _address(store: S3Settings | ServedSettings | Store) -> str:
 def _reachable(host: str) -> str:
     wildcard = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - replaced, not listened on
     return wildcard.get(host, f"[{host}]" if ":" in host else host)
-
-
-def configure_logging(log_format: str, level: str = "INFO") -> None:
-    """Log to standard error, one line per event, for people or for machines."""
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {
-                "console": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-                "json": {"()": "entrypoints.cli.logs.JsonFormatter"},
-            },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format}},
-            "root": {"level": level, "handlers": ["stderr"]},
-            # The SDKs log whole requests, signatures included, at the levels below.
-            "loggers": {name: {"level": "WARNING"} for name in ("azure", "botocore", "urllib3")},
-        }
-    )

@@ -4,44 +4,37 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import orjson
 from attrs import frozen
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from application.multipart_uploads import MultipartRequest
-from application.ports import Probe
+from application.ports import Probe, Startable
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
-from entrypoints.http import wire
+from entrypoints.counters import Counters
+from entrypoints.http import metrics, wire
 from entrypoints.http.answers import JsonInPieces
-from entrypoints.http.errors import handle_bitstore_error, handle_http_exception, handle_unexpected
+from entrypoints.http.audit import Audit
+from entrypoints.http.errors import Refusals
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
+from entrypoints.http.watch import Routes, Watch
+from entrypoints.request_context import current_request
 from entrypoints.settings import ServedSettings
 from entrypoints.wiring import ServedStore, Service
+from entrypoints.workers import SharedFigures
 
 PROBE_TIMEOUT_SECONDS = 5.0
 # Signed requests and descriptions are for one user, now: no cache may keep them.
 _NOT_CACHED = {"Cache-Control": "no-store"}
-_PREFLIGHT_SECONDS = 3_600
-_EXPOSED_HEADERS = [
-    "Accept-Ranges",
-    "Content-Disposition",
-    "Content-Range",
-    "ETag",
-    "Last-Modified",
-    "Location",
-    "Retry-After",
-    "WWW-Authenticate",
-    "x-amz-checksum-sha256",
-    "x-amz-request-id",
-]
 
 Clock = Callable[[], datetime]
 
@@ -59,9 +52,14 @@ class Limits:
     requests_at_once: int = 512
 
 
-def create_app(service: Service, clock: Clock = utc_now, limits: Limits | None = None) -> Starlette:
-    """Build the ASGI application of a wired service."""
-    api = _Api(service, clock, limits or Limits())
+def create_app(
+    service: Service, clock: Clock = utc_now, limits: Limits | None = None, metrics_folder: Path | None = None
+) -> Starlette:
+    """Build the ASGI application of a wired service; several workers of one service share a `metrics_folder`."""
+    audit = Audit(service.counters)
+    shared = None if metrics_folder is None else SharedFigures(metrics_folder, partial(metrics.measure, audit.counters))
+    api = _Api(service, audit, shared, clock, limits or Limits())
+    refusals = Refusals(audit, service.settings.service_name)
     root = f"/{service.settings.service_name}"
     routes: list[BaseRoute] = [
         Route(f"{root}/authorize", api.authorize, methods=["POST"]),
@@ -75,34 +73,46 @@ def create_app(service: Service, clock: Clock = utc_now, limits: Limits | None =
         Route(f"{root}/multipart/abort", api.abort, methods=["POST"]),
         Route("/healthz", api.healthz, methods=["GET"]),
         Route("/readyz", api.readyz, methods=["GET"]),
+        Route("/metrics", api.metrics, methods=["GET"]),
         *_store_routes(service, clock),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[_cors(service)],
-        exception_handlers={
-            BitstoreError: handle_bitstore_error,
-            HTTPException: handle_http_exception,
-            Exception: handle_unexpected,
-        },
-        lifespan=_lifespan(service),
+        middleware=[
+            Middleware(
+                Watch,
+                audit=audit,
+                routes=_names_of(routes),
+                cors_origins=service.settings.cors_origins,
+                log_requests=service.settings.log_requests,
+            )
+        ],
+        exception_handlers={BitstoreError: refusals.answer, HTTPException: refusals.answer_router},
+        lifespan=_lifespan([*service.startables, *([] if shared is None else [shared])]),
     )
     app.router.redirect_slashes = False
-    app.state.service_name = service.settings.service_name
     return app
 
 
 class _Api:
     """The endpoints: find the principal, read the request, call the use-case, write the answer."""
 
-    def __init__(self, service: Service, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, service: Service, audit: Audit, shared: SharedFigures | None, clock: Clock, limits: Limits
+    ) -> None:
         self._service = service
+        self._audit = audit
+        self._shared = shared
         self._clock = clock
         self._limits = limits
-        self._places = _Places(limits.requests_at_once)
+        self._places = _Places(audit.counters, limits.requests_at_once)
 
     async def _principal(self, request: Request, now: datetime) -> Principal:
-        return await self._service.authenticate(wire.read_token(request), now)
+        principal = await self._service.authenticate(wire.read_token(request), now)
+        context = current_request.get()
+        if context is not None:
+            context.userid = principal.userid
+        return principal
 
     async def authorize(self, request: Request) -> Response:
         now = self._clock()
@@ -111,6 +121,7 @@ class _Api:
         with self._places:
             uploads = await self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
             files = await self._taking_turns(wire.render_authorized(uploads, self._service.turns))
+        self._audit.authorized(principal, uploads)
         return JsonInPieces(wire.frame_authorized(files), _NOT_CACHED)
 
     async def verify(self, request: Request) -> Response:
@@ -135,16 +146,21 @@ class _Api:
         return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)
 
     async def resume(self, request: Request) -> Response:
-        async with self._multipart(request) as asked:
-            return _json(wire.render_resumed(await self._service.resume_upload(*asked)))
+        async with self._multipart(request) as (principal, asked, now):
+            resumed = await self._service.resume_upload(principal, asked, now)
+            self._audit.resumed(principal, asked)
+            return _json(wire.render_resumed(resumed))
 
     async def complete(self, request: Request) -> Response:
-        async with self._multipart(request) as asked:
-            return _json(wire.render_verdict(await self._service.complete_upload(*asked)))
+        async with self._multipart(request) as (principal, asked, now):
+            verdict = await self._service.complete_upload(principal, asked, now)
+            self._audit.completed(principal, asked, verdict.status)
+            return _json(wire.render_verdict(verdict))
 
     async def abort(self, request: Request) -> Response:
-        async with self._multipart(request) as asked:
-            await self._service.abort_upload(*asked)
+        async with self._multipart(request) as (principal, asked, now):
+            await self._service.abort_upload(principal, asked, now)
+            self._audit.aborted(principal, asked)
             return _json(b'{"aborted":true}')
 
     @asynccontextmanager
@@ -164,8 +180,9 @@ class _Api:
     async def presign(self, request: Request) -> Response:
         now = self._clock()
         principal = await self._principal(request, now)
-        signed = self._service.presign_download(principal, wire.parse_download_request(request), now)
-        return _json(wire.render_signed_download(signed))
+        granted = self._service.presign_download(principal, wire.parse_download_request(request), now)
+        self._audit.presigned(principal, granted)
+        return _json(wire.render_signed_download(granted.signed))
 
     async def healthz(self, _request: Request) -> Response:
         return _json(b'{"status":"ok"}')
@@ -178,20 +195,26 @@ class _Api:
         answer.headers["Retry-After"] = "5"
         return answer
 
+    async def metrics(self, _request: Request) -> Response:
+        counters = self._audit.counters
+        workers = [metrics.measure(counters)] if self._shared is None else await self._shared.of_all()
+        return Response(metrics.render(workers), 200, _NOT_CACHED | {"Content-Type": metrics.CONTENT_TYPE})
+
 
 class _Places:
     """The places for requests that have arrived: so half-sent ones can't keep others out."""
 
-    def __init__(self, free: int) -> None:
-        self._free = free
+    def __init__(self, counters: Counters, free: int) -> None:
+        self._counters = counters
+        counters.free_places = free
 
     def __enter__(self) -> None:
-        if self._free < 1:
+        if self._counters.free_places < 1:
             raise Unavailable(ErrorCode.OVERLOADED, "too many requests are being worked on; try again", retry_after=1)
-        self._free -= 1
+        self._counters.free_places -= 1
 
     def __exit__(self, *_: object) -> None:
-        self._free += 1
+        self._counters.free_places += 1
 
 
 async def _ask(probe: Probe) -> str | None:
@@ -223,26 +246,21 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
         parts=store.objects,
         max_bytes=service.settings.batch.files.max_bytes,
         clock=clock,
+        counts=service.counters.served,
     )
     return [StoreMount(endpoint)]
 
 
-def _cors(service: Service) -> Middleware:
-    return Middleware(
-        CORSMiddleware,
-        allow_origins=service.settings.cors_origins,
-        allow_methods=["GET", "HEAD", "POST", "PUT"],
-        allow_headers=["*"],
-        expose_headers=_EXPOSED_HEADERS,
-        max_age=_PREFLIGHT_SECONDS,
-    )
+def _names_of(routes: Sequence[BaseRoute]) -> Routes:
+    paths = frozenset(route.path for route in routes if isinstance(route, Route))
+    return Routes(paths, tuple(f"{route.path}/" for route in routes if isinstance(route, StoreMount)))
 
 
-def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(startables: Sequence[Startable]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for startable in service.startables:
+            for startable in startables:
                 stack.push_async_callback(startable.stop)
                 await startable.start()
             yield

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import orjson
+from attrs import frozen
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from entrypoints.http.audit import Audit
 
 _STATUS_BY_KIND: Final[Mapping[type[BitstoreError], int]] = {
     InvalidInput: 400,
@@ -84,26 +86,37 @@ def _echo(text: str) -> str:
     return cut.encode("utf-8", "backslashreplace").decode()
 
 
-async def handle_bitstore_error(request: Request, error: Exception) -> Response:
-    """Answer what a use-case or a port raised."""
-    if not isinstance(error, BitstoreError):
-        raise error
-    return error_response(error, realm=request.app.state.service_name)
+@frozen
+class Refusals:
+    """Answers what was raised while a request was worked on, and has it noted."""
+
+    audit: Audit
+    realm: str
+
+    async def answer(self, _request: Request, error: Exception) -> Response:
+        """Answer what a use-case or a port raised."""
+        if not isinstance(error, BitstoreError):
+            raise error
+        answer = error_response(error, realm=self.realm)
+        self.audit.refused(error, answer.status_code)
+        return answer
+
+    async def answer_router(self, _request: Request, error: Exception) -> Response:
+        """Answer what the router raised: no such route, or not with this method."""
+        refusal = _ROUTER_REFUSALS.get(error.status_code if isinstance(error, HTTPException) else 500, _NOT_UNDERSTOOD)
+        answer = error_response(refusal)
+        answer.headers.update(getattr(error, "headers", None) or {})
+        self.audit.unrouted(refusal.code)
+        return answer
 
 
-async def handle_http_exception(_request: Request, error: Exception) -> Response:
-    """Answer what the router raised: no such route, or not with this method."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == _STATUS_BY_CODE[ErrorCode.NOT_FOUND]:
-        answer = error_response(BitstoreError(ErrorCode.NOT_FOUND, "there is nothing at this URL"))
-    elif status == _STATUS_BY_CODE[ErrorCode.METHOD_NOT_ALLOWED]:
-        answer = error_response(BitstoreError(ErrorCode.METHOD_NOT_ALLOWED, "this URL doesn't take this method"))
-    else:
-        answer = error_response(InvalidInput(ErrorCode.INVALID_REQUEST, "the request can't be understood"))
-    answer.headers.update(getattr(error, "headers", None) or {})
-    return answer
+_NOT_UNDERSTOOD = InvalidInput(ErrorCode.INVALID_REQUEST, "the request can't be understood")
+_ROUTER_REFUSALS: Final[Mapping[int, BitstoreError]] = {
+    404: BitstoreError(ErrorCode.NOT_FOUND, "there is nothing at this URL"),
+    405: BitstoreError(ErrorCode.METHOD_NOT_ALLOWED, "this URL doesn't take this method"),
+}
 
 
-async def handle_unexpected(_request: Request, _error: Exception) -> Response:
-    """Answer a fault of our own without saying more; the server logs it."""
+def fault_response() -> Response:
+    """Answer a fault of our own without saying more; the log has it."""
     return error_response(BitstoreError(ErrorCode.INTERNAL_ERROR, "something went wrong here; it has been logged"))

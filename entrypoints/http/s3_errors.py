@@ -11,6 +11,7 @@ from starlette.responses import Response
 from adapters.stores.post_policy import PolicyRefused
 from adapters.stores.sigv4_verify import SignatureRefused
 from application.ports import ObjectExists, StorageError, StorageFull
+from entrypoints.request_context import current_request
 
 STATUS_BY_S3_CODE: Final[Mapping[str, int]] = {
     "AccessDenied": 403,
@@ -102,7 +103,8 @@ def refusal_of(error: Exception) -> S3Refusal:
 
 def error_response(refusal: S3Refusal, resource: str) -> Response:
     """Answer with an error about `resource`, the path of the request, still percent-encoded."""
-    request_id = secrets.token_hex(8).upper()
+    request = current_request.get()
+    request_id = secrets.token_hex(8).upper() if request is None else request.request_id
     members = {
         "Code": refusal.s3_code,
         "Message": refusal.message,

@@ -17,6 +17,7 @@ from adapters.stores.content_disposition import attachment
 from adapters.stores.sigv4_verify import PresignedRequest
 from application.ports import ObjectInfo, ObjectReader, StorageError, StoredObject
 from domain.uploads import Access
+from entrypoints.counters import ServedCounts
 from entrypoints.http.s3_errors import S3Refusal
 from entrypoints.http.store_requests import StoreRequest
 
@@ -60,6 +61,7 @@ class Downloads:
 
     reader: ObjectReader
     idle_seconds: float
+    counts: ServedCounts
 
     async def serve(self, request: StoreRequest, grant: PresignedRequest | None, send: Send) -> None:
         """Answer a GET or HEAD; `grant` is what its verified signature allows, None for a stranger.
@@ -91,6 +93,7 @@ class Downloads:
         except StorageError as error:
             # Only a connection that ends early can still say that this isn't the whole object.
             _log.warning("A download was broken off: the store %s", error)
+            self.counts.errors += 1
         except TimeoutError:
             _log.info("A download was broken off: the client took nothing for %g s", self.idle_seconds)
         finally:
@@ -104,6 +107,7 @@ class Downloads:
             left -= len(piece)
             async with asyncio.timeout(self.idle_seconds):
                 await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+            self.counts.sent_bytes += len(piece)
 
 
 def plan_answer(info: ObjectInfo, request: Headers, overrides: Mapping[str, str]) -> Plan:

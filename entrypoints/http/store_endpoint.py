@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.sigv4 import ALGORITHM, Credentials
 from adapters.stores.sigv4_verify import PresignedRequest, Verifier
-from application.ports import ObjectReader, ObjectWriter, PartWriter
+from application.ports import ObjectReader, ObjectWriter, PartWriter, StorageError
+from entrypoints.counters import ServedCounts
 from entrypoints.http.s3_errors import EXPECTED_ERRORS, S3Refusal, error_response, not_implemented, refusal_of
 from entrypoints.http.store_downloads import Downloads
 from entrypoints.http.store_requests import ClientGone, StoreRequest
@@ -49,7 +50,7 @@ class StoreEndpoint:
 
     `address` may say another host than reaches us, and a longer path, when a proxy is in front. An object is at most
     `max_bytes` long. `clock` gives the present moment as an aware datetime. A client that is silent for `idle_seconds`
-    in the middle of an upload, or takes nothing of a download, is given up.
+    in the middle of an upload, or takes nothing of a download, is given up. What goes through is added to `counts`.
     """
 
     address: BucketAddress
@@ -61,6 +62,7 @@ class StoreEndpoint:
     max_bytes: int
     clock: Callable[[], datetime]
     idle_seconds: float = 60.0
+    counts: ServedCounts = field(factory=ServedCounts)
     _verifier: Verifier = field(init=False, repr=False)
     _uploads: Uploads = field(init=False, repr=False)
     _downloads: Downloads = field(init=False, repr=False)
@@ -71,11 +73,11 @@ class StoreEndpoint:
 
     @_uploads.default
     def _make_uploads(self) -> Uploads:
-        return Uploads(self.address, self._verifier, self.writer, self.parts, self.max_bytes, self.clock)
+        return Uploads(self.address, self._verifier, self.writer, self.parts, self.max_bytes, self.clock, self.counts)
 
     @_downloads.default
     def _make_downloads(self) -> Downloads:
-        return Downloads(self.reader, self.idle_seconds)
+        return Downloads(self.reader, self.idle_seconds, self.counts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,10 +90,10 @@ class StoreEndpoint:
         except ClientGone:
             return
         except EXPECTED_ERRORS as error:
-            response = error_response(refusal_of(error), request.path)
+            response = self._refuse(error, request)
         except Exception as error:  # noqa: BLE001 - the edge: a fault of ours is logged, and told in XML
             _log.exception("A request to the store failed.")
-            response = error_response(refusal_of(error), request.path)
+            response = self._refuse(error, request)
         if response is not None:
             await _finish(request, response, send)
 
@@ -121,6 +123,13 @@ class StoreEndpoint:
                 raise S3Refusal(
                     "MethodNotAllowed", "The specified method is not allowed against this resource.", {"Allow": allowed}
                 )
+
+    def _refuse(self, error: Exception, request: StoreRequest) -> Response:
+        refusal = refusal_of(error)
+        self.counts.refusals[refusal.s3_code] += 1
+        if isinstance(error, StorageError):
+            self.counts.errors += 1
+        return error_response(refusal, request.path)
 
     def _authenticate(self, request: StoreRequest) -> PresignedRequest | None:
         """Verify the signature in the query; None for a request that shows none at all."""

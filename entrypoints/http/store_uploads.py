@@ -28,6 +28,7 @@ from domain.files import Md5, Sha256
 from domain.keys import ObjectKey
 from domain.multipart import UploadId
 from domain.uploads import Access
+from entrypoints.counters import ServedCounts
 from entrypoints.http.form_reader import FileForm, open_form
 from entrypoints.http.s3_errors import S3Refusal, no_such_upload, not_implemented, xml_document
 from entrypoints.http.store_requests import StoreRequest, checked_key
@@ -99,6 +100,7 @@ class Uploads:
     parts: PartWriter
     max_bytes: int
     clock: Callable[[], datetime]
+    counts: ServedCounts
 
     async def post_form(self, request: StoreRequest) -> Response:
         """Take a browser-based upload ("POST Object"). Raises what any of its stages refuses."""
@@ -163,7 +165,7 @@ class Uploads:
         if incoming is None:
             raise no_such_upload()
         try:
-            await _receive(incoming, request.body.chunks(), expected)
+            await self._receive(incoming, request.body.chunks(), expected)
             md5, _ = await incoming.digests()
             await incoming.commit()
         except PartsChanged:
@@ -183,17 +185,19 @@ class Uploads:
     ) -> ObjectInfo:
         incoming = await self.writer.receive(key)
         try:
-            await _receive(incoming, chunks, expected)
+            await self._receive(incoming, chunks, expected)
             return await incoming.commit(attributes, self.clock(), overwrite=overwrite)
         finally:
             await incoming.discard()
 
-
-async def _receive(incoming: IncomingObject | IncomingPart, chunks: AsyncIterator[bytes], expected: Expected) -> None:
-    async for chunk in chunks:
-        expected.check_growth(incoming.received + len(chunk))
-        await incoming.write(chunk)
-    await expected.check(incoming)
+    async def _receive(
+        self, incoming: IncomingObject | IncomingPart, chunks: AsyncIterator[bytes], expected: Expected
+    ) -> None:
+        async for chunk in chunks:
+            expected.check_growth(incoming.received + len(chunk))
+            await incoming.write(chunk)
+            self.counts.received_bytes += len(chunk)
+        await expected.check(incoming)
 
 
 def _part_of(grant: PresignedRequest) -> tuple[int, UploadId]:

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from adapters.stores.signing import S3Signing
 from adapters.stores.sigv4 import signing_key, uri_encode_path
 from domain.uploads import Capabilities, PostForm, SignedUpload, Upload, UploadTerms
-from entrypoints.cli.serve import configure_logging
+from entrypoints.cli.logs import configure_logging
 from entrypoints.http.app import create_app
 from entrypoints.runtime import tune_interpreter
 from entrypoints.settings import Settings

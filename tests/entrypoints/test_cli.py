@@ -1,7 +1,5 @@
 """The command `bitstore`, as a process of its own where that matters."""
 
-import json
-import logging
 import os
 import re
 import socket
@@ -20,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from adapters.tokens.jwt import JwtVerifier, KeyRing, load_key
 from domain.identity import TokenRules
-from entrypoints.cli.logs import JsonFormatter
 from entrypoints.cli.main import main
 from tests.serve import bitstore_serve
 from tests.tokens import ed25519_key, private_key, private_pem, public_pem, rsa_key
@@ -154,6 +151,7 @@ class TestServe:
             f"info GET {origin}/rawstore/info",
             f"presign GET {origin}/rawstore/presign",
             f"health GET {origin}/healthz and {origin}/readyz",
+            f"metrics GET {origin}/metrics",
             f"uploads go to {origin}/store/datasets",
         } <= set(lines)
         assert "Traceback" not in said
@@ -251,17 +249,3 @@ class TestArguments:
         monkeypatch.setattr("entrypoints.cli.demo.demo", interrupt)
         assert main(["demo"]) == 130
         assert capsys.readouterr().err == ""
-
-
-def test_log_lines_are_json_objects() -> None:
-    with pytest.raises(ValueError, match="broken") as raised:
-        int("broken\nin two lines")
-    info = (raised.type, raised.value, raised.tb)
-    record = logging.LogRecord("a.logger", logging.ERROR, "x.py", 1, "%s happened\nto ä", ("it",), info)
-    line = JsonFormatter().format(record)
-    assert "\n" not in line
-    read = json.loads(line)
-    assert (read["level"], read["logger"], read["message"]) == ("error", "a.logger", "it happened\nto ä")
-    assert datetime.fromisoformat(read["time"]).tzinfo is not None
-    assert read["traceback"].startswith("Traceback")
-    assert "broken" in read["traceback"]
