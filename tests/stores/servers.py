@@ -4,14 +4,14 @@ import json
 import secrets
 import sysconfig
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import boto3
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -78,6 +78,17 @@ def start_seaweedfs(folder: Path) -> AbstractContextManager[RunningStore]:
     return started(_seaweedfs, folder)
 
 
+def start_seaweedfs_as(
+    options: Sequence[str], environment: Mapping[str, str], store: RunningStore, folder: Path
+) -> AbstractContextManager[RunningStore]:
+    """SeaweedFS as somebody else's options and environment have it, `store` in short; only its places are our own.
+
+    Raises:
+        ServerFailed: it can't start; the message has its last log lines.
+    """
+    return started(lambda subfolder: _weed_mini(options, environment, store, subfolder), folder)
+
+
 def start_ministack(folder: Path) -> AbstractContextManager[RunningStore]:
     """MiniStack's S3, IAM and STS, in memory, with its log in the empty `folder`.
 
@@ -110,10 +121,9 @@ def _subfolder(folder: Path, attempt: int) -> Path:
 
 @contextmanager
 def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
-    port = free_port()
     store = RunningStore(
         name="SeaweedFS",
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url="",
         bucket="bitstore-tests",
         access_key_id="bitstore",
         secret_access_key=secrets.token_hex(20),
@@ -124,7 +134,18 @@ def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = {"identities": [{"name": "bitstore", "credentials": [credentials], "actions": actions}]}
     (folder / "s3.json").write_text(json.dumps(identities))
+    options = [f"-bucket={store.bucket}", "-s3.config=s3.json", "-master.telemetry=false", "-admin.ui=false"]
+    with _weed_mini([*options, "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"], {}, store, folder) as weed:
+        yield weed
 
+
+@contextmanager
+def _weed_mini(
+    options: Sequence[str], environment: Mapping[str, str], store: RunningStore, folder: Path
+) -> Iterator[RunningStore]:
+    """All of SeaweedFS in one process, with its data, sockets and ports where nobody else's are."""
+    port = free_port()
+    store = evolve(store, endpoint_url=f"http://127.0.0.1:{port}")
     # Its worker looks for the admin server's gRPC at the HTTP port + 10,000, whatever else it is told.
     admin_port = free_port(also_free=10_000)
     grpc_ports = {
@@ -134,18 +155,11 @@ def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
         "filer.port.grpc": free_port(),
         "admin.port.grpc": admin_port + 10_000,
     }
-    options: dict[str, str | int] = {
+    places: dict[str, str | int] = {
         "dir": "data",
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
-        "bucket": store.bucket,
-        "s3.config": "s3.json",
-        "master.telemetry": "false",
-        "admin.ui": "false",
-        "webdav": "false",
         "s3.port": port,
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
         # Relative to the folder: the path of a Unix socket may not be longer than about 100 bytes.
         "s3.localSocket": "s3.sock",
         "filer.localSocket": "filer.sock",
@@ -156,9 +170,11 @@ def _seaweedfs(folder: Path) -> Iterator[RunningStore]:
         **grpc_ports,
     }
     weed = installed(Path(sysconfig.get_path("scripts")) / "weed")
-    command: list[str | Path] = [weed, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in options.items())]
+    # Of an option that is given twice, the last counts.
+    command: list[str | Path] = [weed, "-logtostderr", "mini", *options]
+    command += [f"-{name}={value}" for name, value in places.items()]
     try:
-        with running(store.name, command, folder, {}) as server:
+        with running(store.name, command, folder, environment) as server:
             server.wait_until(lambda: takes_objects(store))
             yield store
     finally:
