@@ -110,13 +110,14 @@ def _rows(claims: StoreClaims) -> Iterable[tuple[str, ...]]:
                 claims.label,
                 method,
                 *("yes" if guarantee in enforced else "-" for guarantee in Guarantee),
-                _in_units(_longest(claims.capabilities, method)),
+                _in_units(longest_upload(claims.capabilities, method)),
                 _in_periods(claims.capabilities.max_lifetime),
                 "documentation" if claims.seen_on is None else f"seen on {claims.seen_on}",
             )
 
 
-def _longest(capabilities: Capabilities, method: UploadMethod) -> int:
+def longest_upload(capabilities: Capabilities, method: UploadMethod) -> int:
+    """Give the longest file in bytes that can be sent in one way: by one request, or by all parts together."""
     in_parts = capabilities.parts if method is UploadMethod.MULTIPART else None
     return capabilities.max_request_bytes if in_parts is None else in_parts.longest_object
 

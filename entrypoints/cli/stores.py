@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from adapters.stores.flavours import FLAVOURS
-from entrypoints.cli.matrix import NOTES, ListedStore, StoreClaims, list_stores, matrix_lines
+from entrypoints.cli.matrix import NOTES, ListedStore, StoreClaims, list_stores, longest_upload, matrix_lines
 from entrypoints.settings import Backend
 
 
@@ -67,7 +67,7 @@ def _json_rows(claims: StoreClaims) -> Iterable[dict[str, Any]]:
             "flavour": claims.flavour,
             "method": method,
             "enforced": sorted(enforced),
-            "max_request_bytes": claims.capabilities.max_request_bytes,
+            "max_request_bytes": longest_upload(claims.capabilities, method),
             "max_lifetime_seconds": int(claims.capabilities.max_lifetime.total_seconds()),
             "seen_on": claims.seen_on,
         }
