@@ -30,6 +30,15 @@ class BatchRules:
     files: FileRules
     max_files: int = 10_000
 
+    def check_count(self, files: int, field: str) -> None:
+        """Raise `InvalidInput` (`empty_batch`, `too_many_files`) unless one request may name so many, in `field`."""
+        if not files:
+            raise InvalidInput(ErrorCode.EMPTY_BATCH, f"{field} names no file", field=field)
+        if files > self.max_files:
+            raise InvalidInput(
+                ErrorCode.TOO_MANY_FILES, f"{field} names {files} files; the limit is {self.max_files} per request"
+            )
+
     @property
     def in_parts(self) -> "BatchRules":
         """The rules for files that need not come in one request."""
@@ -90,13 +99,7 @@ class Batch:
         principal.require_upload_permission()
         dataset = DatasetMetadata.parse(metadata)
         principal.require_ownership(dataset.owner)
-        if not filedata:
-            raise InvalidInput(ErrorCode.EMPTY_BATCH, "filedata declares no file", field="filedata")
-        if len(filedata) > rules.max_files:
-            raise InvalidInput(
-                ErrorCode.TOO_MANY_FILES,
-                f"{len(filedata)} files are declared; the limit is {rules.max_files} per request",
-            )
+        rules.check_count(len(filedata), "filedata")
         return cls(principal, dataset, filedata, rules, rules.pattern.for_batch(dataset.owner, dataset.dataset))
 
 

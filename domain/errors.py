@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_FILES = "too_many_files"
     INVALID_BATCH = "invalid_batch"
     UNSUPPORTED_BY_STORE = "unsupported_by_store"
+    UNSUPPORTED_BY_PATTERN = "unsupported_by_pattern"
 
     # Keys and their parts
     INVALID_PATH = "invalid_path"
@@ -54,9 +55,10 @@ class ErrorCode(StrEnum):
     OBJECT_EXISTS = "object_exists"
     DIGEST_MISMATCH = "digest_mismatch"
 
-    # Downloads
+    # Downloads and listings
     INVALID_URL = "invalid_url"
     INVALID_EXPIRY = "invalid_expiry"
+    INVALID_CURSOR = "invalid_cursor"
 
     # Tokens and permissions
     TOKEN_MISSING = "token_missing"  # noqa: S105 - an error code, not a secret
@@ -101,12 +103,12 @@ class InvalidInput(BitstoreError):
 
 
 class InvalidBatch(InvalidInput):
-    """At least one declared file is unacceptable, so nothing of the batch is signed.
+    """At least one of the files is unacceptable, so nothing of the batch is signed.
 
-    `problems` holds one error per bad file, in the order in which the files were declared.
+    `problems` holds one error per bad file, in the order in which the files were named.
     """
 
-    def __init__(self, problems: Sequence[InvalidInput]) -> None:
+    def __init__(self, problems: Sequence[BitstoreError]) -> None:
         count = len(problems)
         files = "1 file" if count == 1 else f"{count} files"
         super().__init__(ErrorCode.INVALID_BATCH, f"{files} can't be accepted, so nothing was signed")

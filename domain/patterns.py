@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from domain.errors import ErrorCode, InvalidInput, Misconfigured
 from domain.files import DeclaredFile, Md5, Sha256
-from domain.keys import Dataset, ObjectKey, Owner
+from domain.keys import Dataset, ObjectKey, Owner, RelativePath
 from domain.uploads import Guarantee
 from domain.values import frozen_by_type
 
@@ -29,12 +29,14 @@ def _required_sha256(file: DeclaredFile) -> Sha256:
     return file.sha256
 
 
-# An empty dirname takes its slash with it, so that `{dirname}/{basename}` always equals `{path}`.
-_FILE_FIELDS: Mapping[str, Callable[[DeclaredFile], str]] = {
-    "path": attrgetter("path"),
-    "basename": lambda file: file.path.basename,
-    "dirname": lambda file: f"{file.path.dirname}/" if file.path.dirname else "",
-    "extension": lambda file: file.path.extension,
+_PATH_FIELDS: Mapping[str, Callable[[RelativePath], str]] = {
+    "path": str,
+    "basename": attrgetter("basename"),
+    # An empty dirname takes its slash with it, so that `{dirname}/{basename}` always equals `{path}`.
+    "dirname": lambda path: f"{path.dirname}/" if path.dirname else "",
+    "extension": attrgetter("extension"),
+}
+_DIGEST_FIELDS: Mapping[str, Callable[[DeclaredFile], str]] = {
     # Plain base64 has '/' and '+'; the URL-safe alphabet (RFC 4648, section 5) keeps the digest one segment.
     "md5": lambda file: _required_md5(file).translate({ord("+"): "-", ord("/"): "_"}),
     "md5_hex": lambda file: _required_md5(file).hex,
@@ -47,7 +49,8 @@ _CONTENT_GUARANTEES: Mapping[str, Guarantee] = {
     "sha256_hex": Guarantee.SHA256,
 }
 _CONTENT_FIELDS = frozenset(_CONTENT_GUARANTEES)
-_FIELDS = frozenset({"owner"}) | _DATASET_FIELDS | _FILE_FIELDS.keys()
+_FILE_FIELDS = _PATH_FIELDS.keys() | _DIGEST_FIELDS.keys()
+_FIELDS = frozenset({"owner"}) | _DATASET_FIELDS | _FILE_FIELDS
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 # What each field can turn into, as a regular expression. The owner's is the owner.
@@ -71,15 +74,15 @@ class BatchPattern:
     """A key pattern whose owner and dataset are already filled in."""
 
     start: str
-    rest: tuple[tuple[Callable[[DeclaredFile], str], str], ...]
-    """Each field of the file, with the text behind it."""
+    rest: tuple[tuple[str, str], ...]
+    """The name of each field of the file, with the text behind it."""
 
     _path_folder: ObjectKey | None = field(init=False)
     """The folder that all share, where each key is the file's path in there, and the folder breaks no rule itself."""
 
     @_path_folder.default
     def _folder_of_paths(self) -> ObjectKey | None:
-        if self.rest != ((_FILE_FIELDS["path"], ""),) or not self.start.endswith("/"):
+        if self.rest != (("path", ""),) or not self.start.endswith("/"):
             return None
         try:
             return ObjectKey(self.start[:-1])
@@ -96,9 +99,29 @@ class BatchPattern:
         if self._path_folder is not None:
             return ObjectKey.inside(self._path_folder, file.path)
         key = self.start
-        for value_of, text in self.rest:
-            key += value_of(file) + text
+        for name, text in self.rest:
+            of_path = _PATH_FIELDS.get(name)
+            key += (of_path(file.path) if of_path else _DIGEST_FIELDS[name](file)) + text
         return ObjectKey(key)
+
+    def key_at(self, path: RelativePath) -> ObjectKey:
+        """Make the key of the file at `path`, where no field is a digest: see `KeyPattern.for_paths`.
+
+        Raises `InvalidInput`: `invalid_key`.
+        """
+        if self._path_folder is not None:
+            return ObjectKey.inside(self._path_folder, path)
+        return ObjectKey(self.start + "".join(_PATH_FIELDS[name](path) + text for name, text in self.rest))
+
+    def covers(self, key: ObjectKey) -> bool:
+        """Tell whether a key starts as all keys of the batch do."""
+        return key.startswith(self.start)
+
+    def path_of(self, key: ObjectKey) -> RelativePath | None:
+        """Give the path of the file whose key this is, where keys end in the path alone; else None."""
+        if self._path_folder is None or not self.covers(key):
+            return None
+        return RelativePath(key[len(self.start) :])
 
 
 @frozen
@@ -163,20 +186,56 @@ class KeyPattern:
         if dataset is None and self.uses_dataset:
             raise InvalidInput(
                 ErrorCode.INVALID_DATASET,
-                "metadata.name is required, because keys are made of it",
-                field="metadata.name",
+                "the dataset's name is required, because keys are made of it",
+                field="name",
             )
         shared = {"owner": owner, "name": dataset or "", "dataset": dataset or "", "": ""}
-        text, rest = "", list[tuple[Callable[[DeclaredFile], str], str]]()
+        text, rest = "", list[tuple[str, str]]()
         # From the end, so that each field of the file meets the text behind it.
         for literal, name in reversed(self.tokens):
-            value_of = _FILE_FIELDS.get(name)
-            if value_of is None:
-                text = literal + shared[name] + text
-            else:
-                rest.insert(0, (value_of, text))
+            if name in _FILE_FIELDS:
+                rest.insert(0, (name, text))
                 text = literal
+            else:
+                text = literal + shared[name] + text
         return BatchPattern(text, tuple(rest))
+
+    def for_paths(self, owner: Owner, dataset: Dataset | None) -> Callable[[RelativePath], ObjectKey]:
+        """Give what makes keys of files of which nothing but the path is known.
+
+        Raises `InvalidInput`: `unsupported_by_pattern` where keys are made of the content too; `invalid_dataset` as
+        `for_batch`. What it gives raises `invalid_key`.
+        """
+        if self.is_content_addressed:
+            raise InvalidInput(
+                ErrorCode.UNSUPPORTED_BY_PATTERN,
+                "keys are made of the content here, which a path doesn't tell; name files by their object_url",
+                field="paths",
+            )
+        return self.for_batch(owner, dataset).key_at
+
+    def for_listing(self, owner: Owner, dataset: Dataset | None) -> BatchPattern:
+        """Fill in what the files of one dataset share, if that is a folder; with nothing of another dataset's in it.
+
+        Where datasets aren't part of the pattern, it is what all files of the owner share. Raises `InvalidInput`:
+        `unsupported_by_pattern` where users share a folder, or datasets do; `invalid_dataset` as `for_batch`.
+        """
+        if not self.is_owner_scoped:
+            raise InvalidInput(
+                ErrorCode.UNSUPPORTED_BY_PATTERN,
+                "keys are made of the content here, and shared by all users: there are no folders to be listed",
+            )
+        if self.uses_dataset and self._folder_fields.isdisjoint(_DATASET_FIELDS):
+            raise InvalidInput(
+                ErrorCode.UNSUPPORTED_BY_PATTERN, "datasets have no folders of their own here that could be listed"
+            )
+        return self.for_batch(owner, dataset)
+
+    @cached_property
+    def _folder_fields(self) -> frozenset[str]:
+        """The fields that make the folder of a batch, which is known before any of its files."""
+        files = next(place.start() for place in _PLACEHOLDER.finditer(self.template) if place[1] in _FILE_FIELDS)
+        return frozenset(_PLACEHOLDER.findall(self.template[:files].rpartition("/")[0]))
 
     def prefix_of(self, owner: Owner) -> str:
         """Give the start that all keys of `owner` share, with no trailing slash; empty for content-addressed keys."""
