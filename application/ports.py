@@ -185,6 +185,51 @@ class ObjectInspector(Protocol):
 
 
 @frozen_by_type
+class PageRequest:
+    """Asks for at most `limit` objects, 1 to 1,000, under `folder`; `token` is empty for the first page."""
+
+    folder: ObjectKey
+    limit: int
+    token: str = ""
+
+
+@frozen_by_type
+class ListedObject:
+    """An object, and what the store's listing says of it."""
+
+    key: ObjectKey
+    found: FoundObject
+
+
+@frozen_by_type
+class ListingPage:
+    """Some of the objects under a folder. `next_token` asks for those behind them; None if there are no more."""
+
+    objects: Sequence[ListedObject]
+    next_token: str | None
+
+
+class ObjectLister(Protocol):
+    """Tells which objects there are under a folder, page by page. A store may lack this ability."""
+
+    async def list_page(self, request: PageRequest, now: datetime, patience: timedelta) -> ListingPage:
+        """Ask for one page, for at most `patience`.
+
+        - Only objects whose keys are the folder, a slash and more. What others put there under names that are no
+          valid keys is left out.
+        - A page may hold fewer than `limit`, or none, though more follow; in any order.
+        - Who goes on to the last page has been told once of each object that was there all the time, and of none
+          twice, whatever else came or went meanwhile.
+        - Length and digests are those that a listing has. A digest is that of the whole bytes or None; but for
+          objects that S3 encrypts with KMS keys, of which a listing has what only looks like an MD5.
+        - The token comes from a client: whatever it is, nothing else is given.
+
+        Raises `InvalidInput` (`invalid_cursor`) for a token that the store doesn't take, and `Unavailable` if it
+        doesn't answer as it should, or won't list.
+        """
+
+
+@frozen_by_type
 class SignedParts:
     """Requests for some parts of an upload, each signed when it is asked for; to be iterated over once."""
 
@@ -329,7 +374,7 @@ class Store:
     """A store, ready to be wired: its abilities, and what must be started and asked for health.
 
     It takes files in parts if it has both `part_signer` and `multipart`, and `capabilities` say so. Without a `remover`
-    nothing can be deleted from here.
+    nothing can be deleted from here, and without a `lister` there are no listings.
     """
 
     signer: UploadSigner
@@ -340,6 +385,7 @@ class Store:
     part_signer: PartSigner | None = None
     multipart: MultipartStore | None = None
     remover: ObjectRemover | None = None
+    lister: ObjectLister | None = None
 
 
 @frozen

@@ -81,7 +81,7 @@ _SHARED = _PORTS_AND_DOMAIN | _stores(
 )
 _S3_CLIENTS = _stores("s3", "s3_api", "s3_calls", "s3_inspector", "s3_multipart", "s3_parts")
 _S3 = _SHARED | _S3_CLIENTS | _stores("credentials", "flavours", "s3_remover", "s3_upload_ids", "signing")
-_DISK_PARTS = ("completion", "files", "format", "incoming", "multipart", "parts", "threads", "tree", "walk")
+_DISK_PARTS = ("completion", "files", "format", "incoming", "listing", "multipart", "parts", "threads", "tree", "walk")
 _DISK = _stores("disk", *(f"disk_{part}" for part in _DISK_PARTS))
 _SERVED = _SHARED | _DISK | _stores("memory", "post_policy", "served_uploads", "sigv4_verify")
 _AZURE_PARTS = ("inspector", "keys", "multipart", "remover", "requests", "sas", "signing")
@@ -89,7 +89,7 @@ _AZURE = _SHARED | _stores("azure", *(f"azure_{part}" for part in _AZURE_PARTS))
 _GCS = _SHARED | _stores("gcs", "gcs_account", "gcs_api", "gcs_inspector", "gcs_remover", "gcs_v4")
 
 # The test suite that is shipped: the modules that hold tests, and what these tests use.
-_CONTRACT_PARTS = ("downloads", "harness", "inspection", "multipart", "uploads")
+_CONTRACT_PARTS = ("downloads", "harness", "inspection", "listing", "multipart", "uploads")
 _CONTRACT_TESTS = _stores("contract", *(f"contract_{part}" for part in _CONTRACT_PARTS))
 _CONTRACT = _SHARED | _CONTRACT_TESTS | _stores("contract_cheats", "contract_client")
 

@@ -19,7 +19,7 @@ from adapters.stores.azure_multipart import AzureMultipart, AzurePartSigner
 from adapters.stores.azure_remover import AzureRemover
 from adapters.stores.azure_sas import SERVICE_VERSION, USER_DELEGATION_VERSION, AccountKey, SigningKey
 from adapters.stores.azure_signing import CAPABILITIES, AzureSigning
-from application.ports import SettingsReader, Store
+from application.ports import SettingsReader, Startable, Store
 from domain.errors import ErrorCode, Unavailable
 
 # What `discovery` looks for.
@@ -261,14 +261,16 @@ def _wired(
     )
     signing = AzureSigning(public, key, container.is_public, other_addresses=[internal])
     inspector, multipart = AzureInspector(internal, key), AzureMultipart(internal, key, container.is_public)
+    # Stopped in the opposite order: the container closes the client that the keys are fetched with.
+    startables: list[Startable] = [container, *keys, inspector, multipart]
     return Store(
         signing,
         signing,
         inspector,
-        # Stopped in the opposite order: the container closes the client that the keys are fetched with.
-        startables=[container, *keys, inspector, multipart],
+        startables=startables,
         probes=[*keys, container],
         part_signer=AzurePartSigner(public, key, container.is_public),
         multipart=multipart,
         remover=AzureRemover(internal, key),
+        lister=inspector,
     )

@@ -11,7 +11,7 @@ on that user delegation keys sign for, `c` is enough for a block list that makes
 Whoever holds such a URL can therefore lie about that one blob, which is his own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Self
 from urllib.parse import quote
@@ -31,15 +31,20 @@ from adapters.stores.azure_sas import (
     container_query,
     terms_for,
 )
-from adapters.stores.batch_inspector import BatchInspector, Found, expect, length_of, listing_root, unavailable
+from adapters.stores.batch_inspector import (
+    BatchInspector,
+    Found,
+    expect,
+    expect_page,
+    length_of,
+    listing_root,
+    unavailable,
+)
 from adapters.stores.sigv4 import uri_encode_path
 from domain.files import Md5
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
 from domain.uploads import Upload
-
-PAGE_SIZE = 1_000
-"""How many blobs a listing may tell of: of 5,000, the most there can be, reading would hold up other requests."""
 
 _OK, _FORBIDDEN, _MISSING = 200, 403, 404
 _NO_AUTHENTICATION = "AuthenticationFailed"
@@ -68,14 +73,14 @@ class _Reader:
     listing: str = field(repr=False)
     blobs: SasTemplate
 
-    async def page(self, prefix: str, token: str) -> "_Page | None":
-        query = f"restype=container&comp=list&include=copy&maxresults={PAGE_SIZE}&prefix={quote(prefix, safe='')}"
+    async def page(self, prefix: str, token: str, limit: int) -> "_Page | None":
+        query = f"restype=container&comp=list&include=copy&maxresults={limit}&prefix={quote(prefix, safe='')}"
         if token:
             query += f"&marker={quote(token, safe='')}"
         async with send(self.http, "GET", f"{self.url}?{query}&{self.listing}") as answer:
             if _is_kept_from_us(answer):
                 return None  # we may not list; perhaps we may still ask for single blobs
-            expect(answer, _OK)
+            expect_page(answer, token)
             return _Page.parse(await answer.read())
 
     async def at(self, key: ObjectKey) -> Found:
@@ -116,9 +121,10 @@ class _Page:
     next_token: str
 
     def object_for(self, upload: Upload) -> FoundObject:
-        get = self.entries[upload.key].findtext
-        md5 = _believed_md5(get("Content-MD5"), get("BlobType"), get("CopyId"))
-        return FoundObject(length_of(get("Content-Length", "")), md5)
+        return _found_of(self.entries[upload.key])
+
+    def objects(self) -> Iterator[tuple[str, FoundObject]]:
+        return ((name, _found_of(properties)) for name, properties in self.entries.items())
 
     @classmethod
     def parse(cls, document: bytes) -> Self:
@@ -128,9 +134,16 @@ class _Page:
             raise unavailable("its listing is not whole")
         entries = {}
         for blob in blobs.iterfind("Blob"):
-            name, properties = blob.findtext("Name"), blob.find("Properties")
+            name, properties = blob.find("Name"), blob.find("Properties")
             if name is None or properties is None:
                 raise unavailable("its listing has entries without a name or properties")
-            if properties.findtext("ResourceType") != "directory":
-                entries[name] = properties
+            # What XML can't hold is percent-encoded, and no key of ours; but another's may look the same.
+            if name.get("Encoded") != "true" and properties.findtext("ResourceType") != "directory":
+                entries[name.text or ""] = properties
         return cls(entries, not marker.text, marker.text or "")
+
+
+def _found_of(properties: ET.Element) -> FoundObject:
+    get = properties.findtext
+    md5 = _believed_md5(get("Content-MD5"), get("BlobType"), get("CopyId"))
+    return FoundObject(length_of(get("Content-Length", "")), md5)

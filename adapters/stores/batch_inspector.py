@@ -11,7 +11,7 @@ import os.path
 import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 from xml.etree import ElementTree as ET
@@ -19,8 +19,8 @@ from xml.etree import ElementTree as ET
 import aiohttp
 from attrs import define, field, frozen
 
-from application.ports import Inspection, Preparation
-from domain.errors import ErrorCode, Unavailable
+from application.ports import Inspection, ListedObject, ListingPage, PageRequest, Preparation
+from domain.errors import ErrorCode, InvalidInput, Unavailable
 from domain.inspection import FoundObject, Status, compare
 from domain.keys import ObjectKey
 from domain.uploads import Upload
@@ -28,9 +28,14 @@ from domain.uploads import Upload
 CONCURRENCY = 32
 """How many requests are under way at once, over all batches."""
 
+PAGE_SIZE = 1_000
+"""How many objects a page of a listing may tell of: of more, where there can be, reading would hold up other requests.
+"""
+
 LISTING_PAYS = 16
 """How many wanted keys one listing must tell of to be cheaper than asking for each."""
 
+_OK, _REFUSED = 200, 400
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _PARSED_AT_ONCE = 64 * 1024
 
@@ -55,6 +60,9 @@ class Page(Protocol):
     def object_for(self, upload: Upload) -> FoundObject:
         """Read the entry of the upload's key, which is one of `entries`. Raises `Unavailable`."""
 
+    def objects(self) -> Iterable[tuple[str, FoundObject]]:
+        """Read all entries, by key. Raises `Unavailable`."""
+
 
 class Reader(Protocol):
     """Asks one store, with the credentials of one moment.
@@ -62,8 +70,8 @@ class Reader(Protocol):
     Raises `Unavailable` for an answer that is none, and what aiohttp raises.
     """
 
-    async def page(self, prefix: str, token: str) -> Page | None:
-        """Ask for a page of the keys that start with `prefix`; None where the store won't list them."""
+    async def page(self, prefix: str, token: str, limit: int) -> Page | None:
+        """Ask for a page of at most `limit` keys that start with `prefix`; None where the store won't list them."""
 
     async def at(self, key: ObjectKey) -> Found:
         """Ask for what is at exactly `key`; the answer is empty where the store won't tell."""
@@ -71,7 +79,7 @@ class Reader(Protocol):
 
 @define
 class BatchInspector:
-    """An `ObjectInspector` for a store that a `Reader` can ask."""
+    """An `ObjectInspector` for a store that a `Reader` can ask; and an `ObjectLister`, if the store has listings."""
 
     _http: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
 
@@ -113,6 +121,20 @@ class BatchInspector:
             failure = error
         return Inspection(found, failure)
 
+    async def list_page(self, request: PageRequest, now: datetime, patience: timedelta) -> ListingPage:
+        """Ask for a page of the store's own listing, as the port says."""
+        prefix = f"{request.folder}/"
+        try:
+            async with answering_within(patience):
+                page = await self._started_reader(now).page(prefix, request.token, request.limit)
+        except RefusedToken as error:
+            raise InvalidInput(ErrorCode.INVALID_CURSOR, "the object store doesn't know this cursor") from error
+        if page is None:
+            raise unavailable("it won't list its objects")
+        if not page.is_last and page.next_token in ("", request.token):
+            raise unavailable("its listing can't be gone on with")
+        return ListingPage(listed_objects(page.objects(), prefix), None if page.is_last else page.next_token)
+
     def _started_reader(self, now: datetime) -> Reader:
         if self._http is None:
             raise unavailable("the inspector has not been started")
@@ -120,7 +142,7 @@ class BatchInspector:
 
 
 async def _first_page(reader: Reader, folder: str) -> Page | None:
-    return await reader.page(folder, "")
+    return await reader.page(folder, "", PAGE_SIZE)
 
 
 @frozen
@@ -151,7 +173,7 @@ class _Look:
     async def _list(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
         """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
         folder, listed = _shared_folder(wanted), set[ObjectKey]()
-        page = await (self.reader.page(folder, "") if first is None else first.page)
+        page = await (self.reader.page(folder, "", PAGE_SIZE) if first is None else first.page)
         while page is not None:
             news = self._take(page, wanted, listed)
             if page.is_last:
@@ -164,7 +186,7 @@ class _Look:
                 token = page.next_token
             else:
                 return
-            page = await self.reader.page(folder, token)
+            page = await self.reader.page(folder, token, PAGE_SIZE)
 
     def _take(self, page: Page, wanted: Mapping[ObjectKey, Upload], listed: set[ObjectKey]) -> int:
         """Note what a page says of wanted keys; return how many it told of that no page before it had."""
@@ -226,6 +248,23 @@ async def answering_within(patience: timedelta) -> AsyncIterator[None]:
         raise unavailable(type(error).__name__) from error
 
 
+def listed_objects(entries: Iterable[tuple[str, FoundObject]], prefix: str) -> Sequence[ListedObject]:
+    """Take those entries of a listing that are objects of ours under a prefix.
+
+    Anybody may have put others there: what some tools take for folders ends in a slash, which is no key.
+    """
+    listed = []
+    for key, found in entries:
+        if key.startswith(prefix):
+            with suppress(InvalidInput):
+                listed.append(ListedObject(ObjectKey(key), found))
+    return listed
+
+
+class RefusedToken(Unavailable):
+    """A listing can't be gone on with, because the store doesn't take the token that says from where."""
+
+
 def unavailable(reason: str) -> Unavailable:
     """Make the error for a store that doesn't answer as it should."""
     return Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the object store doesn't answer as it should: {reason}")
@@ -235,6 +274,13 @@ def expect(answer: aiohttp.ClientResponse, status: int) -> None:
     """Raise `Unavailable` unless the answer has this status."""
     if answer.status != status:
         raise unavailable(f"it answered {answer.status}")
+
+
+def expect_page(answer: aiohttp.ClientResponse, token: str) -> None:
+    """Raise `Unavailable` unless the answer is a page; `RefusedToken` if it is the `token` that was refused."""
+    if token and answer.status == _REFUSED:
+        raise RefusedToken(ErrorCode.STORE_UNAVAILABLE, "the object store doesn't know the token of a listing")
+    expect(answer, _OK)
 
 
 def length_of(digits: str) -> int:

@@ -7,7 +7,8 @@ client leaves out what tells on it. Where it says that the store doesn't, one of
 wrong claim fails in either direction. What was seen is a property of the test's report (`record_property` of pytest),
 such as `PUT md5`: true where it was enforced.
 
-The store is then asked what it holds, for few keys and for many. See `adapters/README.md` for a worked example.
+The store is then asked what it holds, for few keys and for many; and page by page, if it has listings. See
+`adapters/README.md` for a worked example.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from adapters.stores.contract_client import (
 from adapters.stores.contract_downloads import DownloadContract
 from adapters.stores.contract_harness import Harness
 from adapters.stores.contract_inspection import CROWD, InspectionContract
+from adapters.stores.contract_listing import ListingContract
 from adapters.stores.contract_multipart import MultipartContract
 from adapters.stores.contract_uploads import UploadContract
 
@@ -46,7 +48,7 @@ __all__ = [
 
 
 # pytest runs the tests of the last base first.
-class StoreContract(MultipartContract, InspectionContract, DownloadContract, UploadContract):
+class StoreContract(MultipartContract, ListingContract, InspectionContract, DownloadContract, UploadContract):
     """The suite. A subclass overrides `harness`; every test is one behaviour of the ports' contract."""
 
     def test_the_store_says_that_it_is_there(self, harness: Harness, runner: asyncio.Runner) -> None:

@@ -16,18 +16,22 @@ from pathlib import Path
 
 from adapters.stores.disk_files import ObjectFile, look_for
 from adapters.stores.disk_incoming import IncomingFile
+from adapters.stores.disk_listing import FolderListing
 from adapters.stores.disk_multipart import DiskMultipart
 from adapters.stores.disk_threads import Arriving, as_unavailable, finished, taken
 from adapters.stores.disk_tree import Tree
 from application.ports import (
     IncomingObject,
     Inspection,
+    ListingPage,
     ObjectAttributes,
     ObjectInfo,
     ObjectInspector,
+    ObjectLister,
     ObjectReader,
     ObjectRemover,
     ObjectWriter,
+    PageRequest,
     Preparation,
     Probe,
     Startable,
@@ -54,7 +58,9 @@ One alone may only mean that another process had the processor.
 """
 
 
-class DiskObjects(DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, ObjectRemover, Startable, Probe):
+class DiskObjects(
+    DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, ObjectLister, ObjectRemover, Startable, Probe
+):
     """Objects as files under `root`, which is made if it is missing. Files get mode 0600, directories 0700.
 
     Several processes may serve one root; the directories that they make there must belong to the user that they run
@@ -136,6 +142,27 @@ class DiskObjects(DiskMultipart, ObjectWriter, ObjectReader, ObjectInspector, Ob
             reason = str(error)
         # A copy, because a thread that hangs may yet go on.
         return Inspection(found.copy(), Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {reason}"))
+
+    async def list_page(
+        self,
+        request: PageRequest,
+        now: datetime,  # noqa: ARG002 - the port's
+        patience: timedelta,
+    ) -> ListingPage:
+        """List, as the port says, where `inspect` would look: here while the disk is fast, else in a thread.
+
+        A file that is damaged is a failure here as well: that an object is missing is never said without reason.
+        """
+        listing = FolderListing(self._tree, request)
+        deadline = time.perf_counter() + patience.total_seconds()
+        reason = "took too long"
+        try:
+            steps = listing.steps()
+            if await self._look_here(steps, deadline) or await self._look_elsewhere(steps, deadline):
+                return listing.page()
+        except StorageError as error:
+            reason = str(error)
+        raise Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {reason}")
 
     def _is_missing(self, key: ObjectKey) -> bool:
         """Glance at one key, which may tell already that there is no object."""

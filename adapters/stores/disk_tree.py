@@ -194,6 +194,11 @@ class Tree:
         self._make()
         return Walk(enter_directory(self._objects), enter)
 
+    def walk_by_names(self) -> Walk:
+        """Begin likewise, to go where names of directories lead, instead of folders."""
+        self._make()
+        return Walk(enter_directory(self._objects), enter_directory, str)
+
     def _enter_durable(self, name: str, parent: int) -> int:
         """Open a directory, made if it is missing, once its name would survive a loss of power."""
         made = _make_directory(name, parent)

@@ -5,7 +5,7 @@ What the tree looks like is told in `disk_tree`.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from domain.keys import ObjectKey
@@ -32,6 +32,11 @@ def file_name(key: ObjectKey) -> str:
     return hashed(key.rpartition("/")[2]) + OBJECT
 
 
+def directories_of(folder: str) -> Sequence[str]:
+    """Give the names of the directories that lead to a folder."""
+    return [hashed(segment) for segment in folder.split("/")] if folder else []
+
+
 class Walk:
     """A way through the directories of objects, from one folder to the next; to be closed.
 
@@ -39,8 +44,9 @@ class Walk:
     one that isn't there is known not to be there either.
     """
 
-    def __init__(self, objects: int, enter: Callable[[str, int], int]) -> None:
+    def __init__(self, objects: int, enter: Callable[[str, int], int], name_of: Callable[[str], str] = hashed) -> None:
         self._enter = enter
+        self._name_of = name_of
         self._opened = [(0, objects)]  # how many folders deep, and the descriptor; we are at the last one
         self._way: list[str] = []
         self._missing_at: int | None = None  # how deep the first folder on the way is that isn't there
@@ -83,7 +89,7 @@ class Walk:
         """Open the next directory on the way, and say whether the way goes on behind it."""
         depth, parent = self._opened[-1]
         try:
-            self._opened.append((depth + 1, self._enter(hashed(self._way[depth]), parent)))
+            self._opened.append((depth + 1, self._enter(self._name_of(self._way[depth]), parent)))
         except FileNotFoundError:
             self._missing_at = depth + 1
             return False

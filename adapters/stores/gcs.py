@@ -251,8 +251,10 @@ def make_store(settings: SettingsReader) -> Store | None:
     api = BucketApi(internal.origin, bucket, account)
     asked = GcsBucket(api, None if acl in (AUTO_ACL, NO_ACL) else acl, auto_acl=acl == AUTO_ACL)
     signing = GcsSigning(public, account, asked.public_acl, [internal])
-    remover = GcsRemover(internal, account)
-    return Store(signing, signing, GcsInspector(api), startables=[api, asked], probes=[asked], remover=remover)
+    inspector, remover = GcsInspector(api), GcsRemover(internal, account)
+    return Store(
+        signing, signing, inspector, startables=[api, asked], probes=[asked], remover=remover, lister=inspector
+    )
 
 
 def _bucket_name(text: str) -> str:

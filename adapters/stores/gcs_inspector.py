@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 
 from attrs import define, frozen
 
+from adapters.stores.batch_inspector import listed_objects
 from adapters.stores.gcs_api import CONCURRENCY, BucketApi, unavailable
-from application.ports import Inspection, Preparation
-from domain.errors import Unavailable
+from application.ports import Inspection, ListingPage, PageRequest, Preparation
+from domain.errors import ErrorCode, InvalidInput, Unavailable
 from domain.files import Md5
 from domain.inspection import FoundObject
 from domain.keys import ObjectKey
@@ -30,7 +31,7 @@ PAGE_SIZE = 1_000
 LISTING_PAYS = 16
 """How many wanted keys one page must settle to be cheaper than asking for each."""
 
-_FORBIDDEN, _MISSING = 403, 404
+_REFUSED, _FORBIDDEN, _MISSING = 400, 403, 404
 _METADATA = "name,size,md5Hash"
 
 Found = dict[ObjectKey, FoundObject | None]
@@ -38,7 +39,7 @@ Found = dict[ObjectKey, FoundObject | None]
 
 @define
 class GcsInspector:
-    """An `ObjectInspector` of the bucket that `api` asks about."""
+    """An `ObjectInspector` and `ObjectLister` of the bucket that `api` asks about."""
 
     api: BucketApi
 
@@ -63,6 +64,31 @@ class GcsInspector:
         except TimeoutError:
             failure = unavailable("it took too long")
         return Inspection(found, failure)
+
+    async def list_page(
+        self,
+        request: PageRequest,
+        now: datetime,  # noqa: ARG002 - the port's
+        patience: timedelta,
+    ) -> ListingPage:
+        """Ask for a page of the bucket's own listing, as the port says."""
+        prefix = f"{request.folder}/"
+        query = {
+            "prefix": prefix,
+            "maxResults": str(request.limit),
+            "fields": f"items({_METADATA}),nextPageToken",
+            **({"pageToken": request.token} if request.token else {}),
+        }
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                answer = await self.api.list_objects(query)
+        except TimeoutError as error:
+            raise unavailable("it took too long") from error
+        if request.token and answer.status == _REFUSED:
+            raise InvalidInput(ErrorCode.INVALID_CURSOR, "Cloud Storage doesn't know this cursor")
+        document = answer.document()
+        entries = ((name, _object_of(item)) for name, item in _items_of(document))
+        return ListingPage(listed_objects(entries, prefix), _next_token_of(document, request.token))
 
 
 @frozen
@@ -141,15 +167,30 @@ class _Page:
 
     @classmethod
     def of(cls, document: Mapping[str, object]) -> "_Page":
-        items = document.get("items", [])
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise unavailable("its listing can't be read")
-        names = [item.get("name") for item in items]
-        if not all(isinstance(name, str) for name in names) or names != sorted(names):
-            raise unavailable("its listing has entries without a name, or out of order")
+        items = _items_of(document)
+        names = [name for name, _ in items]
+        if names != sorted(names):
+            raise unavailable("its listing is out of order")
         # A page without objects that isn't the last is complete up to nowhere.
         last = (names[-1] if names else "") if document.get("nextPageToken") else None
-        return cls(dict(zip(names, items, strict=True)), last)
+        return cls(dict(items), last)
+
+
+def _items_of(document: Mapping[str, object]) -> Sequence[tuple[str, Mapping[str, object]]]:
+    """Read what a page of a listing has, by name."""
+    items = document.get("items", [])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise unavailable("its listing can't be read")
+    if not all(isinstance(item.get("name"), str) for item in items):
+        raise unavailable("its listing has entries without a name")
+    return [(item["name"], item) for item in items]
+
+
+def _next_token_of(document: Mapping[str, object], token: str) -> str | None:
+    next_token = document.get("nextPageToken") or None
+    if not isinstance(next_token, str | None) or (next_token and next_token == token):
+        raise unavailable("its listing can't be gone on with")
+    return next_token
 
 
 def _object_of(metadata: Mapping[str, object]) -> FoundObject:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from heapq import nsmallest
 
 from attrs import define, field
 
@@ -19,14 +20,18 @@ from application.ports import (
     IncomingObject,
     IncomingPart,
     Inspection,
+    ListedObject,
+    ListingPage,
     MultipartStore,
     ObjectAttributes,
     ObjectExists,
     ObjectInfo,
     ObjectInspector,
+    ObjectLister,
     ObjectReader,
     ObjectRemover,
     ObjectWriter,
+    PageRequest,
     PartsChanged,
     PartWriter,
     PendingUpload,
@@ -46,7 +51,15 @@ _PIECE_BYTES = 1 << 19
 
 
 class MemoryObjects(
-    ObjectWriter, ObjectReader, ObjectInspector, ObjectRemover, MultipartStore, PartWriter, Startable, Probe
+    ObjectWriter,
+    ObjectReader,
+    ObjectInspector,
+    ObjectLister,
+    ObjectRemover,
+    MultipartStore,
+    PartWriter,
+    Startable,
+    Probe,
 ):
     """Objects in this process. Use it from one event loop; with several workers each would have objects of its own.
 
@@ -92,6 +105,19 @@ class MemoryObjects(
         """Look at the keys of `uploads`; memory is never slow."""
         stored = {upload.key: self._objects.get(upload.key) for upload in uploads}
         return Inspection({key: None if object_ is None else object_.info.found for key, object_ in stored.items()})
+
+    async def list_page(
+        self,
+        request: PageRequest,
+        now: datetime,  # noqa: ARG002 - the port's, as what follows
+        patience: timedelta,  # noqa: ARG002
+    ) -> ListingPage:
+        """List in the order of the keys; the token is the last key of the page before."""
+        prefix, last = f"{request.folder}/", request.token
+        keys = nsmallest(request.limit + 1, (key for key in self._objects if key.startswith(prefix) and key > last))
+        page = keys[: request.limit]
+        listed = [ListedObject(key, self._objects[key].info.found) for key in page]
+        return ListingPage(listed, page[-1] if len(keys) > len(page) else None)
 
     async def begin(self, uploads: Sequence[Upload], now: datetime) -> Sequence[UploadId]:
         """Begin an upload for each; this can't fail."""

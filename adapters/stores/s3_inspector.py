@@ -3,7 +3,7 @@
 A listing knows an object's length and ETag. ("HeadObject" and "ListObjectsV2" in the Amazon S3 API reference.)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Self
 from urllib.parse import unquote_plus
@@ -12,7 +12,15 @@ import aiohttp
 from attrs import define, field, frozen
 
 from adapters.stores.addresses import BucketAddress
-from adapters.stores.batch_inspector import BatchInspector, Found, expect, length_of, listing_root, unavailable
+from adapters.stores.batch_inspector import (
+    BatchInspector,
+    Found,
+    expect,
+    expect_page,
+    length_of,
+    listing_root,
+    unavailable,
+)
 from adapters.stores.s3_api import composite_of_etag, has_digests_as_etags, md5_of_etag, send
 from adapters.stores.sigv4 import Credentials, Request, Signer
 from domain.files import Sha256
@@ -43,15 +51,15 @@ class _Reader:
     address: BucketAddress
     signer: Signer
 
-    async def page(self, prefix: str, token: str) -> "_Page | None":
-        query = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
+    async def page(self, prefix: str, token: str, limit: int) -> "_Page | None":
+        query = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix), ("max-keys", str(limit))]
         if token:
             query.append(("continuation-token", token))
         request = Request("GET", self.address.bucket_origin, self.address.bucket_path or "/", query)
         async with send(self.http, self.signer, request) as answer:
             if answer.status == _FORBIDDEN:
                 return None  # we may not list; perhaps we may still ask for single objects
-            expect(answer, _OK)
+            expect_page(answer, token)
             return _Page.parse(await answer.read())
 
     async def at(self, key: ObjectKey) -> Found:
@@ -99,6 +107,10 @@ class _Page:
         if expected is not None and etag.strip('"') == expected.hex:
             return FoundObject(length_of(size), expected)
         return FoundObject(length_of(size), md5_of_etag(etag), composite=composite_of_etag(etag))
+
+    def objects(self) -> Iterator[tuple[str, FoundObject]]:
+        for key, (size, etag) in self.entries.items():
+            yield key, FoundObject(length_of(size), md5_of_etag(etag), composite=composite_of_etag(etag))
 
     @classmethod
     def parse(cls, document: bytes) -> Self:

@@ -51,7 +51,13 @@ def s3_harness(running: RunningStore, signing_credentials: Credentials | None = 
     multipart = S3Multipart(address, running.region, lambda: credentials, signing.acl_for)
     return Harness(
         store=Store(
-            signing, signing, inspector, startables=[inspector, multipart], part_signer=signing, multipart=multipart
+            signing,
+            signing,
+            inspector,
+            startables=[inspector, multipart],
+            part_signer=signing,
+            multipart=multipart,
+            lister=inspector,
         ),
         read=lambda key: _read(client, running.bucket, key),
         list_keys=lambda prefix: _list(client, running.bucket, prefix),
@@ -80,7 +86,15 @@ def azure_harness(running: RunningAzurite, key: SigningKey) -> Harness:
     part_signer = AzurePartSigner(address, lambda: key, is_public=lambda: False)
     multipart = AzureMultipart(address, lambda: key, is_public=lambda: False)
     return Harness(
-        store=Store(signing, signing, inspector, [inspector, multipart], part_signer=part_signer, multipart=multipart),
+        store=Store(
+            signing,
+            signing,
+            inspector,
+            startables=[inspector, multipart],
+            part_signer=part_signer,
+            multipart=multipart,
+            lister=inspector,
+        ),
         read=lambda key: _read_blob(running.client(), key),
         list_keys=lambda prefix: list(running.client().list_blob_names(name_starts_with=prefix)),
         # Azure looks at what a SAS permits before it looks at If-None-Match.
@@ -112,6 +126,7 @@ def served_harness(live: LiveStore) -> Harness:
             probes=[live.objects],
             part_signer=signing,
             multipart=live.objects,
+            lister=live.objects,
         ),
         read=lambda key: asyncio.run(_read_object(live.objects, ObjectKey(key))),
         list_keys=lambda prefix: sorted(key for key in _all_keys(live) if key.startswith(prefix)),

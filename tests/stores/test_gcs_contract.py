@@ -37,8 +37,9 @@ class TestFakeGcsServer(StoreContract):
         signer = account(fake_gcs.token_uri)
         signing = ClaimsNothing(BucketAddress(fake_gcs.origin, fake_gcs.bucket), signer, lambda: None)
         api = BucketApi(fake_gcs.origin, fake_gcs.bucket, signer)
+        inspector = GcsInspector(api)
         return Harness(
-            store=Store(signing, signing, GcsInspector(api), startables=[api]),
+            store=Store(signing, signing, inspector, startables=[api], lister=inspector),
             read=lambda key: _read(fake_gcs, key),
             list_keys=lambda prefix: _list(fake_gcs, prefix),
         )

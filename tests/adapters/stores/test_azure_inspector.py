@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings
 
-from adapters.stores import azure_inspector
+from adapters.stores import batch_inspector
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.azure import Endpoint
 from adapters.stores.azure_inspector import AzureInspector
@@ -94,7 +94,7 @@ def with_body(reply: Reply, body: bytes) -> Reply:
 def test_a_listing_is_read_page_by_page(
     azurite: RunningAzurite, inspector: AzureInspector, proxy: StoreProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(azure_inspector, "PAGE_SIZE", 20)
+    monkeypatch.setattr(batch_inspector, "PAGE_SIZE", 20)
     folder = make_folder()
     uploads = [make_upload(f"{number:02}.csv", folder=folder) for number in range(50)]
     for upload in uploads[:40]:

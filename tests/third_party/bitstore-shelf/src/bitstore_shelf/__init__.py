@@ -117,7 +117,7 @@ class _Reader:
     signing: ShelfSigning
     expires_at: datetime
 
-    async def page(self, prefix: str, token: str) -> None:  # noqa: ARG002 - the protocol's
+    async def page(self, prefix: str, token: str, limit: int) -> None:  # noqa: ARG002 - the protocol's
         return None
 
     async def at(self, key: ObjectKey) -> Found:
