@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
 from attrs import frozen
 
+from application.object_urls import object_urls
 from application.ports import MultipartStore, PartSigner, Turns, UploadSigner
 from domain.errors import BitstoreError
 from domain.keys import ObjectKey
@@ -72,4 +72,4 @@ class Multipart:
         return SignedMultipart(upload, plan, None, (), None, self._url_of(upload), now + self.lifetime)
 
     def _url_of(self, upload: Upload) -> str:
-        return f"{self.signer.url_prefixes('')[0]}/{quote(upload.key)}"
+        return object_urls(self.signer)(upload.key)

@@ -47,12 +47,22 @@ class PresignDownload:
         """
         principal.require_upload_permission()
         principal.require_ownership(request.owner)
-        key = self.signer.key_of_url(request.url)
+        key = self.key_at(request.url, request.owner)
+        lifetime = self.lifetime_for(request.lifetime)
+        return GrantedDownload(key, self.signer.sign_download(key, lifetime, now, request.filename))
+
+    def key_at(self, url: str, owner: Owner) -> ObjectKey:
+        """Give the key of the object at `url`. Raises `InvalidInput` (`invalid_url`), `AccessDenied` (`not_owner`)."""
+        key = self.signer.key_of_url(url)
         if key is None:
             raise InvalidInput(ErrorCode.INVALID_URL, "the URL is not that of an object in this store", field="url")
-        if not self.pattern.allows(request.owner, key):
+        if not self.pattern.allows(owner, key):
             raise AccessDenied(ErrorCode.NOT_OWNER, "the object is not the owner's", field="url")
-        lifetime = self.lifetime if request.lifetime is None else min(request.lifetime, self.lifetime)
+        return key
+
+    def lifetime_for(self, asked: timedelta | None) -> timedelta:
+        """Give how long a URL will be valid. Raises `InvalidInput` (`invalid_expiry`)."""
+        lifetime = self.lifetime if asked is None else min(asked, self.lifetime)
         if lifetime < timedelta(seconds=1):
             raise InvalidInput(ErrorCode.INVALID_EXPIRY, "expires_in must be at least 1 second", field="expires_in")
-        return GrantedDownload(key, self.signer.sign_download(key, lifetime, now, request.filename))
+        return lifetime

@@ -20,10 +20,12 @@ from adapters.tokens.key_sources import FetchedKeys, KeyServer
 from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
+from application.list_objects import ListObjects
 from application.multipart import Multipart
 from application.multipart_uploads import AbortUpload, CompleteUpload, KnownUploads, ResumeUpload
 from application.ports import Probe, Startable, Store, TokenVerifier, Turns
 from application.presign_download import PresignDownload
+from application.presign_downloads import PresignDownloads
 from application.verify_uploads import VerifyUploads
 from domain.batches import BatchRules
 from domain.errors import Misconfigured
@@ -36,7 +38,7 @@ from entrypoints.runtime import FairTurns
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
 
 VERIFY_PATIENCE = timedelta(seconds=20)
-"""How long /verify may ask the store, at least: unlike /authorize it has nothing else to answer."""
+"""How long /verify and /objects may ask the store, at least: unlike /authorize they have nothing else to answer."""
 
 
 @frozen
@@ -57,6 +59,8 @@ class Service:
     turns: Turns
     describe_store: DescribeStore
     presign_download: PresignDownload
+    presign_downloads: PresignDownloads
+    list_objects: ListObjects
     verify_uploads: VerifyUploads
     resume_upload: ResumeUpload
     complete_upload: CompleteUpload
@@ -81,6 +85,7 @@ def wire(settings: Settings) -> Service:
     multipart = _multipart(store, threshold, settings.upload_lifetime, turns)
     known = KnownUploads(multipart, rules.in_parts)
     patience = max(settings.inspect_patience, VERIFY_PATIENCE)
+    presign = PresignDownload(store.downloads, rules.pattern, settings.download_lifetime)
     return Service(
         settings=settings,
         authenticate=authenticate,
@@ -97,7 +102,9 @@ def wire(settings: Settings) -> Service:
         ),
         turns=turns,
         describe_store=DescribeStore(store.signer, rules, settings.upload_lifetime, threshold),
-        presign_download=PresignDownload(store.downloads, rules.pattern, settings.download_lifetime),
+        presign_download=presign,
+        presign_downloads=PresignDownloads(presign, rules, turns),
+        list_objects=ListObjects(store.lister, store.signer, rules.pattern, patience),
         verify_uploads=VerifyUploads(store.inspector, rules.in_parts, turns, patience),
         resume_upload=ResumeUpload(known),
         complete_upload=CompleteUpload(known, store.inspector, patience),
@@ -174,6 +181,7 @@ def _served_store(settings: ServedSettings) -> ServedStore:
         part_signer=signing,
         multipart=objects,
         remover=objects,
+        lister=objects,
         objects=objects,
     )
 
@@ -204,4 +212,5 @@ def _s3_store(settings: S3Settings) -> Store:
         part_signer=signing,
         multipart=multipart,
         remover=S3Remover(settings.internal, settings.region, credentials),
+        lister=inspector,
     )

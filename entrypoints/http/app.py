@@ -21,7 +21,7 @@ from application.ports import Probe, Startable
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.counters import Counters
-from entrypoints.http import metrics, wire
+from entrypoints.http import metrics, wire, wire_reads
 from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.audit import Audit
 from entrypoints.http.errors import Refusals
@@ -67,7 +67,8 @@ def create_app(
         Route(root, api.authorize, methods=["POST"]),
         Route(f"{root}/verify", api.verify, methods=["POST"]),
         Route(f"{root}/info", api.info, methods=["GET"]),
-        Route(f"{root}/presign", api.presign, methods=["GET"]),
+        Route(f"{root}/objects", api.objects, methods=["GET"]),
+        Route(f"{root}/presign", api.presign, methods=["GET", "POST"]),
         Route(f"{root}/multipart/resume", api.resume, methods=["POST"]),
         Route(f"{root}/multipart/complete", api.complete, methods=["POST"]),
         Route(f"{root}/multipart/abort", api.abort, methods=["POST"]),
@@ -177,12 +178,31 @@ class _Api:
         description = self._service.describe_store(principal)
         return _json(wire.render_description(description, self._service.settings.service_name))
 
+    async def objects(self, request: Request) -> Response:
+        now = self._clock()
+        principal = await self._principal(request, now)
+        with self._places:
+            stored = await self._service.list_objects(principal, wire_reads.parse_list_request(request), now)
+            files = await self._taking_turns(wire_reads.render_stored(stored, self._service.turns))
+        return JsonInPieces(wire_reads.frame_stored(files, stored), _NOT_CACHED)
+
     async def presign(self, request: Request) -> Response:
         now = self._clock()
         principal = await self._principal(request, now)
-        granted = self._service.presign_download(principal, wire.parse_download_request(request), now)
+        if request.method == "POST":
+            return await self._presign_many(request, principal, now)
+        granted = self._service.presign_download(principal, wire_reads.parse_download_request(request), now)
         self._audit.presigned(principal, granted)
-        return _json(wire.render_signed_download(granted.signed))
+        return _json(wire_reads.render_signed_download(granted.signed))
+
+    async def _presign_many(self, request: Request, principal: Principal, now: datetime) -> Response:
+        body = await self._body(request)
+        with self._places:
+            asked = wire_reads.parse_downloads_request(body)
+            signed = await self._service.presign_downloads(principal, asked, now)
+            files = await self._taking_turns(wire_reads.render_signed_downloads(signed, self._service.turns))
+        self._audit.presigned_many(principal, len(set(asked.names)))
+        return JsonInPieces(wire_reads.frame_signed_downloads(files), _NOT_CACHED)
 
     async def healthz(self, _request: Request) -> Response:
         return _json(b'{"status":"ok"}')

@@ -60,6 +60,10 @@ class Audit:
         told = {"userid": principal.userid, "owner": principal.userid, "key": granted.key, "expires_at": expires_at}
         log_event(_log, "presign", told)
 
+    def presigned_many(self, principal: Principal, objects: int) -> None:
+        """Note likewise how many objects."""
+        log_event(_log, "presign", {"userid": principal.userid, "owner": principal.userid, "objects": objects})
+
     def resumed(self, principal: Principal, request: MultipartRequest) -> None:
         """Note that parts of a file were signed anew."""
         log_event(_log, "resume", _file_in_parts(principal, request))

@@ -1,8 +1,8 @@
-"""The wire format: what HTTP requests say, and what their answers look like."""
+"""The wire format: what HTTP requests say, and what their answers look like. That of reading is in `wire_reads`."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -14,18 +14,16 @@ from application.authorize_uploads import AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
 from application.multipart_uploads import MultipartRequest, Resumed
 from application.ports import Turns
-from application.presign_download import DownloadRequest
 from application.verify_uploads import Verdict
 from domain import strict_json
 from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticated
-from domain.files import FileName
-from domain.keys import Owner, RelativePath
+from domain.inspection import FoundObject
+from domain.keys import RelativePath
 from domain.multipart import UploadId
 from domain.uploads import (
     Guarantee,
     PostForm,
     PutRequest,
-    SignedDownload,
     SignedMultipart,
     SignedUpload,
     UploadMethod,
@@ -36,7 +34,6 @@ _POST, _PUT, _MULTIPART = UploadMethod.POST.value, UploadMethod.PUT.value, Uploa
 # What can be done next with an upload in parts: relative to the URL of /authorize (RFC 3986, section 4.2), and so right
 # behind whatever proxy.
 _THEN = {name: f"multipart/{name}" for name in ("resume", "complete", "abort")}
-_MAX_EXPIRY_DIGITS = 9
 
 
 def read_token(request: Request) -> str:
@@ -118,25 +115,25 @@ def _too_large(max_bytes: int) -> BitstoreError:
 
 def parse_upload_request(body: bytes) -> UploadRequest:
     """Read the body of /authorize and /verify; what it says of each file is not looked at. Raises `InvalidInput`."""
-    members = _parse_object(body, "metadata and filedata")
+    members = parse_object(body, "metadata and filedata")
     wishes = UploadWishes(
         accept=_accepted(members),
         overwrite=_flag(members, "overwrite", default=True),
         require=_required(members),
     )
-    return UploadRequest(_object(members, "metadata"), _object(members, "filedata"), wishes)
+    return UploadRequest(object_member(members, "metadata"), object_member(members, "filedata"), wishes)
 
 
 def parse_multipart_request(body: bytes) -> MultipartRequest:
     """Read the body of /multipart/…; what it says of the file is not looked at. Raises `InvalidInput`."""
-    members = _parse_object(body, "metadata, path, file and upload_id")
+    members = parse_object(body, "metadata, path, file and upload_id")
     path, after = members.get("path"), members.get("after", 0)
     if not isinstance(path, str):
         raise InvalidInput(ErrorCode.INVALID_REQUEST, "path must be a string", field="path")
     if type(after) is not int or after < 0:
         raise InvalidInput(ErrorCode.INVALID_REQUEST, "after must be the number of a part", field="after")
     return MultipartRequest(
-        metadata=_object(members, "metadata"),
+        metadata=object_member(members, "metadata"),
         path=path,
         declaration=members.get("file"),
         upload_id=UploadId(members.get("upload_id")),
@@ -145,7 +142,8 @@ def parse_multipart_request(body: bytes) -> MultipartRequest:
     )
 
 
-def _parse_object(body: bytes, expected: str) -> Mapping[str, object]:
+def parse_object(body: bytes, expected: str) -> Mapping[str, object]:
+    """Read a body that is one JSON object; `expected` says, for people, what is in it. Raises `InvalidInput`."""
     try:
         members = strict_json.loads(body, orjson.loads)
     except strict_json.NotStrictJson as error:
@@ -155,7 +153,8 @@ def _parse_object(body: bytes, expected: str) -> Mapping[str, object]:
     return members
 
 
-def _object(members: Mapping[str, object], name: str) -> Mapping[str, object]:
+def object_member(members: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Give a member that must be an object. Raises `InvalidInput`."""
     value = members.get(name)
     if not isinstance(value, dict):
         raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be an object", field=name)
@@ -169,7 +168,8 @@ def _flag(members: Mapping[str, object], name: str, *, default: bool) -> bool:
     return value
 
 
-def _names(members: Mapping[str, object], name: str) -> Sequence[str] | None:
+def string_list(members: Mapping[str, object], name: str) -> Sequence[str] | None:
+    """Give a member that must be a list of strings, if it is there. Raises `InvalidInput`."""
     value = members.get(name)
     if value is None:
         return None
@@ -179,13 +179,13 @@ def _names(members: Mapping[str, object], name: str) -> Sequence[str] | None:
 
 
 def _accepted(members: Mapping[str, object]) -> frozenset[UploadMethod] | None:
-    names = _names(members, "accept")
+    names = string_list(members, "accept")
     # Methods that this service doesn't know are no fault of a client that could send them.
     return None if names is None else frozenset(method for method in UploadMethod if method in names)
 
 
 def _required(members: Mapping[str, object]) -> frozenset[Guarantee]:
-    names = _names(members, "require")
+    names = string_list(members, "require")
     if not names:
         return frozenset()
     unknown = sorted(set(names) - set(Guarantee))
@@ -195,33 +195,6 @@ def _required(members: Mapping[str, object]) -> frozenset[Guarantee]:
             ErrorCode.INVALID_REQUEST, f"require has the unknown {unknown[0]!r}; it knows {known}", field="require"
         )
     return frozenset(Guarantee(name) for name in names)
-
-
-def parse_download_request(request: Request) -> DownloadRequest:
-    """Read the query of /presign. Raises `InvalidInput`."""
-    url, ownerid = _single(request, "url"), _single(request, "ownerid")
-    filename, expires_in = _single(request, "filename"), _single(request, "expires_in")
-    if url is None or ownerid is None:
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, "the query parameters url and ownerid are needed")
-    return DownloadRequest(
-        url=url,
-        owner=Owner(ownerid),
-        filename=None if filename is None else FileName(filename),
-        lifetime=None if expires_in is None else _seconds(expires_in),
-    )
-
-
-def _single(request: Request, name: str) -> str | None:
-    values = query_values(request, name)
-    if len(values) > 1:
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} is given more than once", field=name)
-    return values[0] if values else None
-
-
-def _seconds(text: str) -> timedelta:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_EXPIRY_DIGITS):
-        raise InvalidInput(ErrorCode.INVALID_EXPIRY, "expires_in must be a whole number of seconds", field="expires_in")
-    return timedelta(seconds=int(text))
 
 
 @lru_cache(maxsize=16)  # all files of a batch expire together
@@ -235,7 +208,7 @@ def render_authorized(uploads: AuthorizedUploads, turns: Turns) -> Iterator[byte
 
     A piece is what can be made in one turn.
     """
-    return _members(((one.upload.file.path, _signed_upload(one, exists)) for one, exists in uploads), turns)
+    return render_members(((one.upload.file.path, _signed_upload(one, exists)) for one, exists in uploads), turns)
 
 
 def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
@@ -248,7 +221,7 @@ def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
 
 def render_verdicts(verdicts: Iterable[tuple[RelativePath, Verdict]], turns: Turns) -> Iterator[bytes]:
     """Write the files of a /verify answer likewise, for `frame_verdicts`."""
-    return _members(((path, _verdict(verdict)) for path, verdict in verdicts), turns)
+    return render_members(((path, _verdict(verdict)) for path, verdict in verdicts), turns)
 
 
 def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
@@ -256,8 +229,8 @@ def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
     return b'{"files":{', *files, b"}}"
 
 
-def _members(files: Iterator[tuple[RelativePath, object]], turns: Turns) -> Iterator[bytes]:
-    """Write the members of a JSON object."""
+def render_members(files: Iterator[tuple[str, object]], turns: Turns) -> Iterator[bytes]:
+    """Write the members of a JSON object, in pieces; a piece is what can be made in one turn."""
     comma = b""
     while some := turns.take(files):
         yield comma + orjson.dumps({str(path): value for path, value in some})[1:-1]
@@ -323,20 +296,14 @@ def render_verdict(verdict: Verdict) -> bytes:
 def _verdict(verdict: Verdict) -> dict[str, object]:
     answer: dict[str, object] = {"status": verdict.status}
     if verdict.found is not None:
-        found = verdict.found
-        members = {
-            "length": found.length,
-            "md5": found.md5,
-            "sha256": found.sha256,
-            "md5_of_parts": found.composite,
-        }
-        answer["found"] = {name: value for name, value in members.items() if value is not None}
+        answer["found"] = found_members(verdict.found)
     return answer
 
 
-def render_signed_download(signed: SignedDownload) -> bytes:
-    """Write the answer of /presign."""
-    return orjson.dumps({"url": signed.url, "expires_at": iso_time(signed.expires_at)})
+def found_members(found: FoundObject) -> dict[str, object]:
+    """Write what is known of an object."""
+    members = {"length": found.length, "md5": found.md5, "sha256": found.sha256, "md5_of_parts": found.composite}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def render_description(description: StoreDescription, service_name: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
@@ -196,6 +196,38 @@ class StoreClient(LiveService):
         answer = self.verify(body)
         assert answer.status == 200, answer.body
         return {path: file["status"] for path, file in answer.json["files"].items()}
+
+    def list_page(
+        self, name: str, parameters: Variables | None = None, *, token: str | None = None, **options: Any
+    ) -> Answer:
+        """Ask for a page of a dataset."""
+        query = urlencode({"owner": OWNER, "name": name, **(parameters or {})})
+        return self.send("GET", f"/rawstore/objects?{query}", token=token or self.token(), **options)
+
+    def list_all(self, name: str, *, limit: int) -> list[dict[str, Any]]:
+        """List a dataset to its last page."""
+        listed: list[dict[str, Any]] = []
+        parameters = {"limit": str(limit)}
+        for _ in range(100):
+            answer = self.list_page(name, parameters)
+            assert answer.status == 200, answer.body
+            assert len(answer.json["objects"]) <= limit
+            listed += answer.json["objects"]
+            if answer.json["next"] is None:
+                return listed
+            parameters["after"] = answer.json["next"]
+        pytest.fail("there is no last page")
+
+    def ask_presign_many(self, body: object, *, token: str | None = None) -> Answer:
+        """Ask for many downloads."""
+        return self.send("POST", "/rawstore/presign", token=token or self.token(), body=json.dumps(body).encode())
+
+    def presign_many(self, body: object) -> dict[str, dict[str, str]]:
+        """Ask for many downloads that must be given."""
+        answer = self.ask_presign_many(body)
+        assert answer.status == 200, answer.body
+        urls: dict[str, dict[str, str]] = answer.json["urls"]
+        return urls
 
     def download(self, object_url: str, *, filename: str | None = None) -> urllib3.BaseHTTPResponse:
         """Fetch an object by a URL that the service presigns."""

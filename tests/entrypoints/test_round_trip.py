@@ -143,6 +143,36 @@ def test_a_second_push_of_many_files_would_send_no_more_than_the_rest(client: St
 
 
 @on_every_store
+def test_a_dataset_is_listed_and_fetched_as_a_whole(client: StoreClient) -> None:
+    """By those who know of it nothing but its name."""
+    contents = {**FILES, **{f"data/part {number}+é.csv": b"%d\n" % number for number in range(9)}}
+    declared = {path: declaration(content) for path, content in contents.items()}
+    body, neighbour = dataset(declared), dataset({"a.csv": declaration()})
+    neighbour["metadata"]["name"] = f"{body['metadata']['name']}2"
+    signed = client.sign(body)
+    for path, content in contents.items():
+        assert client.upload(signed[path], content) in DONE
+    assert client.upload(client.sign(neighbour)["a.csv"], CONTENT) in DONE
+
+    listed = client.list_all(body["metadata"]["name"], limit=5)
+    assert {one["path"]: one["object_url"] for one in listed} == {
+        path: file["object_url"] for path, file in signed.items()
+    }
+    assert len(listed) == len(contents)
+    for one in listed:
+        content = contents[one["path"]]
+        assert (one["length"], one["md5"]) == (len(content), declared[one["path"]]["md5"])
+        assert one.get("sha256") in (None, sha256(content))
+
+    by_path = {"metadata": body["metadata"], "paths": [one["path"] for one in listed]}
+    by_url = {"metadata": {"owner": OWNER}, "urls": [one["object_url"] for one in listed]}
+    for names in (by_path, by_url):
+        urls = client.presign_many(names).values()
+        fetched = [client.http.request("GET", one["url"]).data for one in urls]
+        assert dict(zip(by_path["paths"], fetched, strict=True)) == contents
+
+
+@on_every_store
 def test_a_client_that_says_nothing_of_methods_is_served(client: StoreClient) -> None:
     """Like the deployed ones, which send forms: wherever the store takes any."""
     body = dataset(DECLARED)
@@ -355,6 +385,9 @@ def test_what_is_anothers_stays_theirs(client: StoreClient) -> None:
         client.presign(f"ownerid={STRANGER}&url={quote(own, safe='')}", userid=STRANGER),
         client.authorize(body, token=stranger),
         client.verify(body, token=stranger),
+        client.list_page(body["metadata"]["name"], token=stranger),
+        client.ask_presign_many({"metadata": body["metadata"], "paths": ["a.csv"]}, token=stranger),
+        client.ask_presign_many({"metadata": body["metadata"], "urls": [own]}, token=stranger),
     ):
         assert (answer.status, answer.code) == (403, "not_owner")
 
@@ -395,5 +428,9 @@ def test_a_store_that_was_stopped_is_named_and_stops_no_signing(choice: Choice, 
             (problem,) = answer.json["problems"]
             assert re.match(r"the (bucket|container) doesn't answer|Cloud Storage can't be asked", problem)
             assert client.sign(body)["a.csv"]["exists"] is None
-            refused = client.verify(body, expect_unavailable=True)
-            assert (refused.status, refused.code) == (503, "store_unavailable")
+            for refused in (
+                client.verify(body, expect_unavailable=True),
+                client.list_page(body["metadata"]["name"], expect_unavailable=True),
+            ):
+                assert (refused.status, refused.code) == (503, "store_unavailable")
+                assert int(refused.headers["Retry-After"]) > 0
