@@ -90,6 +90,18 @@ BITSTORE = Table(
             "openssl md5 -binary FILE | base64",
         ),
         rule(
+            ErrorCode.UNSUPPORTED_BY_PATTERN,
+            Topic.REQUEST,
+            "the service makes keys of other things than owner, dataset and path, so this can't be told by them",
+            "name objects by their object_url; the key pattern is in /info",
+        ),
+        rule(
+            ErrorCode.INVALID_CURSOR,
+            Topic.REQUEST,
+            "`after` isn't what the page before gave as `next`",
+            "pass it on as it was, with the same owner and name; or begin with the first page",
+        ),
+        rule(
             ErrorCode.INVALID_URL,
             Topic.REQUEST,
             "the URL isn't that of an object in this store",
