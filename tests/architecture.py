@@ -121,6 +121,9 @@ ZONES: Mapping[str, Zone] = {
     # They play the client, who sees status codes too.
     **dict.fromkeys(_CONTRACT_TESTS, Zone(_CONTRACT, _ATTRS | {"pytest", "urllib3"}, knows_http=True)),
     "adapters.stores.contract_client": Zone(_CONTRACT, _ATTRS | {"urllib3"}, knows_http=True),
+    # It runs where no service does, and must start at once.
+    "entrypoints.client": Zone({"domain", "entrypoints.client"}, _ATTRS | {"urllib3"}, knows_http=True),
+    "entrypoints.cli.progress_bars": Zone(LAYERS, _ATTRS | {"rich"}),
     "entrypoints": Zone(
         LAYERS,
         _ATTRS | {"cryptography", "jwt", "orjson", "python_multipart", "starlette", "urllib3", "uvicorn"},

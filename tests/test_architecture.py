@@ -53,6 +53,11 @@ ALLOWED = [
         "from adapters.stores import s3\nfrom adapters.tokens.jwt import JwtVerifier\nimport application",
     ),
     (
+        "entrypoints.client.push",
+        "from domain.keys import Owner\nfrom entrypoints.client.hashing import Moved\nimport urllib3, sqlite3, time",
+    ),
+    ("entrypoints.cli.progress_bars", "from rich.live import Live\nfrom entrypoints.client import Watcher"),
+    (
         "entrypoints.http.app",
         "import starlette.routing, uvicorn, urllib3, time\nfrom http import HTTPStatus\nstatus = 404",
     ),
@@ -114,6 +119,12 @@ REFUSED = [
     ("adapters.stores.azure", "from adapters.stores import gcs", "adapters.stores.gcs"),
     ("adapters.stores.azure", "from . import signing", "adapters.stores.signing"),
     ("adapters.stores.azure", "import adapters.stores", "adapters.stores"),
+    # The client, and what only one module may use
+    ("entrypoints.client.push", "from entrypoints.settings import Settings", "entrypoints.settings.Settings"),
+    ("entrypoints.client.push", "from application.ports import Turns", "application.ports.Turns"),
+    ("entrypoints.client.push", "from entrypoints.cli.progress import progress", "entrypoints.cli.progress"),
+    ("entrypoints.client.push", "import starlette", "starlette"),
+    ("entrypoints.cli.progress", "from rich.live import Live", "rich"),
     # However it is written
     ("adapters.stores.s3", "from ..tokens import jwt", "adapters.tokens.jwt"),
     (

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from io import BytesIO
 
 import aiohttp
 from attrs import define, evolve, field, frozen
@@ -92,7 +93,7 @@ class StoreProxy:
         url = URL(f"{self.upstream}{asked.path}?{asked.query}".rstrip("?"), encoded=True)
         headers = CIMultiDict((name, value) for name, value in asked.headers.items() if name not in _OF_ONE_CONNECTION)
         async with self._http.request(
-            asked.method, url, headers=headers, data=body or None, allow_redirects=False
+            asked.method, url, headers=headers, data=BytesIO(body) if body else None, allow_redirects=False
         ) as answer:
             passed_on = {n: value for n, value in answer.headers.items() if n.lower() not in _OF_ONE_CONNECTION}
             reply = Reply(answer.status, await answer.read(), passed_on)
