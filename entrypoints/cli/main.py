@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from domain.errors import Misconfigured
+from entrypoints.cli.transfer_arguments import add_pull, add_push
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -44,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep(commands)
     _add_doctor(commands)
     _add_explain(commands)
+    add_push(commands).set_defaults(run=_push)
+    add_pull(commands).set_defaults(run=_pull)
     return parser
 
 
@@ -90,6 +93,18 @@ def _explain(options: argparse.Namespace) -> int:
     from entrypoints.cli.explain.command import print_explanation  # noqa: PLC0415
 
     return print_explanation(options)
+
+
+def _push(options: argparse.Namespace) -> int:
+    from entrypoints.cli.push import push  # noqa: PLC0415
+
+    return push(options)
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from entrypoints.cli.pull import pull  # noqa: PLC0415
+
+    return pull(options)
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
