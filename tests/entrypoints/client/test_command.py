@@ -16,7 +16,7 @@ import urllib3
 from attrs import frozen
 
 from entrypoints.cli.main import main
-from tests.entrypoints.client.support import LARGE, in_store, make_files, new_dataset
+from tests.entrypoints.client.support import LARGE, in_store, make_files, new_dataset, read_files
 from tests.entrypoints.every_store import OF_THE_SERVICE, StoreClient
 from tests.entrypoints.http.live_service import OWNER, LiveService
 from tests.live import wait_until
@@ -263,6 +263,24 @@ class TestWhatItSays:
         assert said.code == 1
         assert said.json["error"]["code"] == "not_owner"
         assert said.err.startswith("bitstore push can't go on: ")
+
+    def test_it_comes_back(self, command: Bitstore, tmp_path: Path) -> None:
+        folder, dataset = make_files(tmp_path / "files", FILES), new_dataset()
+        command.push(folder, dataset=dataset)
+        arguments = "pull", dataset, "--owner", OWNER, "--into", tmp_path / "copies"
+        said = command.run(*arguments, "--dry-run")
+        assert (said.code, said.out.splitlines()[0]) == (0, "would be fetched: a.csv, 14 B")
+        said = command.run(*arguments)
+        assert (said.code, said.out) == (
+            0,
+            f"{dataset}: 2 of 2 files (15 B) are there: 2 fetched and verified (15 B)\n",
+        )
+        assert read_files(tmp_path / "copies" / dataset) == FILES
+        said = command.run(*arguments, "--json")
+        assert said.json["datasets"][0]["counts"]["present"] == 2
+        said = command.run("pull", "nothing", "--owner", OWNER)
+        assert said.code == 1
+        assert "bitstore pull can't go on: alice has no dataset nothing" in said.err
 
 
 class TestArguments:
