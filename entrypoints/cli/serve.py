@@ -108,6 +108,7 @@ def _urls(settings: Settings, origin: str) -> Mapping[str, str]:
         "authorize": f"POST {service}/authorize",
         "info": f"GET  {service}/info",
         "presign": f"GET  {service}/presign",
+        "page": f"GET  {service}/upload, for browsers",
         "health": f"GET  {origin}/healthz and {origin}/readyz",
         "metrics": f"GET  {origin}/metrics",
         "uploads": f"go to {_address(settings.store)}",

@@ -25,6 +25,7 @@ from entrypoints.http import metrics, wire, wire_reads
 from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.audit import Audit
 from entrypoints.http.errors import Refusals
+from entrypoints.http.page import page_routes
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.http.watch import Routes, Watch
 from entrypoints.request_context import current_request
@@ -76,6 +77,7 @@ def create_app(
         Route("/readyz", api.readyz, methods=["GET"]),
         Route("/metrics", api.metrics, methods=["GET"]),
         *_store_routes(service, clock),
+        *page_routes(root, service.store.signer.url_prefixes("")[0]),
     ]
     app = Starlette(
         routes=routes,
@@ -272,8 +274,10 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
 
 
 def _names_of(routes: Sequence[BaseRoute]) -> Routes:
-    paths = frozenset(route.path for route in routes if isinstance(route, Route))
-    return Routes(paths, tuple(f"{route.path}/" for route in routes if isinstance(route, StoreMount)))
+    paths = {route.path for route in routes if isinstance(route, Route)}
+    patterns = {path for path in paths if "{" in path}
+    folders = [f"{route.path}/" for route in routes if isinstance(route, StoreMount)]
+    return Routes(frozenset(paths - patterns), (*folders, *(path.partition("{")[0] for path in patterns)))
 
 
 def _lifespan(startables: Sequence[Startable]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
