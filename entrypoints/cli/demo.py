@@ -160,7 +160,11 @@ def _wait_for_interrupt() -> None:
 def _what_next(service_url: str, token: str) -> str:
     md5 = md5_base64(b"hello, store\n")
     return f"""
-The service goes on until Ctrl-C. Try it from another terminal:
+The service goes on until Ctrl-C. Open this page in a browser, and drop a folder on it:
+
+{service_url}/upload#token={token}
+
+Or try it from another terminal:
 
 TOKEN={token}
 
