@@ -17,6 +17,7 @@ PACKAGES: Mapping[str, str] = {
     "monmaptool": "ceph-mon",  # by way of ceph-base, on which it depends
     "radosgw": "radosgw",
     "radosgw-admin": "ceph-common",
+    "chromium": "chromium",
 }
 """The package of each program, by the program's name."""
 
