@@ -78,10 +78,20 @@ def test_the_walk_through_works_when_it_is_pasted(tmp_path: Path) -> None:
     with pasted(f"{walk_through('serve', port)}", tmp_path) as server:
         try:
             wait_until(lambda: _answers(port) or server.poll() is not None, seconds=30)
-            steps = ("upload", "download", "javascript", "parts")
+            steps = ("upload", "download", "javascript", "parts", "push", "python")
             client = "".join(walk_through(name, port) for name in steps)
             parts = "sent part 1\nsent part 2\nsent part 3\nstored\n"
-            assert output_of(client, tmp_path) == f"204\nid,name\n1,Ada\nstored\n{parts}"
+            transferred = (
+                "sea: 2 of 2 files (25 B) are in the store: 2 sent and verified (25 B)\n"
+                "sea: 2 of 2 files (25 B) are in the store: 2 there already\n"
+                "sea: 2 of 2 files (25 B) are there: 2 fetched and verified (25 B)\n"
+                "True 2\n"
+                "2024/places 13 sZG/rR3W4DTg5rFTr5TZjQ==\n"
+                "depths.csv 12 mTQEOf6PcIbNfO2+tQNzIA==\n"
+            )
+            # Progress goes to the standard error.
+            output = output_of(f"exec 2>progress\n{client}", tmp_path)
+            assert output == f"204\nid,name\n1,Ada\nstored\n{parts}{transferred}"
         finally:
             os.killpg(server.pid, signal.SIGTERM)
 

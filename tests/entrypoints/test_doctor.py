@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -556,20 +557,27 @@ def test_what_may_not_be_deleted_is_named(ministack: RunningStore, without_delet
 
 
 def test_an_interrupt_leaves_nothing_behind(seaweedfs: RunningStore, tmp_path: Path) -> None:
-    moment = "PUT length "
+    is_sending, interrupted = threading.Event(), threading.Event()
+
+    async def hold(asked: Asked) -> Reply | None:
+        if asked.method == "PUT":
+            is_sending.set()
+            await asyncio.to_thread(interrupted.wait, 30)
+        return None
+
     command = [sys.executable, "-m", "entrypoints.cli.main", "doctor"]
-    environment = {"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY), **OF_THE_SERVICE, **s3_variables(seaweedfs)}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if f" {moment}" in line:
-                process.send_signal(signal.SIGINT)
-                moment = "never again"
-        assert process.wait(30) == 130
+    with store_proxy(seaweedfs.endpoint_url) as proxy:
+        proxy.instead = hold
+        variables = {**s3_variables(seaweedfs), "STORAGE_HOSTNAME": proxy.origin}
+        environment = {"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY), **OF_THE_SERVICE, **variables}
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert is_sending.wait(30)
+            process.send_signal(signal.SIGINT)
+            interrupted.set()
+            said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
     assert "Traceback" not in said
     assert "objects were removed again" in said
     assert objects_in(seaweedfs) == []
