@@ -565,7 +565,9 @@ def test_an_interrupt_leaves_nothing_behind(seaweedfs: RunningStore, tmp_path: P
             await asyncio.to_thread(interrupted.wait, 30)
         return None
 
-    command = [sys.executable, "-m", "entrypoints.cli.main", "doctor"]
+    # Whoever starts the tests may ignore SIGINT, and what they start would too.
+    heeding = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeding}; from entrypoints.cli.main import main; sys.exit(main(['doctor']))"]
     with store_proxy(seaweedfs.endpoint_url) as proxy:
         proxy.instead = hold
         variables = {**s3_variables(seaweedfs), "STORAGE_HOSTNAME": proxy.origin}
