@@ -1,6 +1,7 @@
 """From what a client declares of a dataset to decided uploads, all of them or none."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from itertools import islice
 from typing import Self
 
@@ -14,11 +15,20 @@ from domain.patterns import BatchPattern, KeyPattern
 from domain.uploads import Access, Upload
 from domain.values import frozen_by_type
 
-_ACCESS_BY_FINDABILITY = {
+
+class Findability(StrEnum):
+    """Who is to find a dataset. Files of a private one can be read by its owner alone."""
+
+    PUBLISHED = "published"
+    UNLISTED = "unlisted"
+    PRIVATE = "private"
+
+
+_ACCESS_BY_FINDABILITY: Mapping[str | None, Access] = {
     None: Access.PUBLIC,
-    "published": Access.PUBLIC,
-    "unlisted": Access.PUBLIC,
-    "private": Access.PRIVATE,
+    Findability.PUBLISHED: Access.PUBLIC,
+    Findability.UNLISTED: Access.PUBLIC,
+    Findability.PRIVATE: Access.PRIVATE,
 }
 
 

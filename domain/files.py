@@ -16,14 +16,17 @@ from domain.values import CheckedText, frozen_by_type
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 MAX_NAME_BYTES = 1024
+MAX_TYPE_LENGTH = 255
 
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 # RFC 9110, section 8.3.1: type "/" subtype *( OWS ";" OWS token "=" ( token / quoted-string ) ); printable ASCII only.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's name
 _QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
-_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))*")
+MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))*")
 _PLAIN_TYPE = re.compile(f"{_TOKEN}/{_TOKEN}")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+UNPRINTABLE_CHARACTERS = r"\x00-\x1f\x7f-\x9f\ufffe\uffff"
+"""What no file's name has, as in the brackets of a regular expression; nor has it surrogates, which aren't text."""
+_UNPRINTABLE = re.compile(rf"[{UNPRINTABLE_CHARACTERS}\ud800-\udfff]")
 
 # The tables of the Python version alone, so that a type doesn't depend on what the machine has installed.
 _TYPES_BY_EXTENSION = mimetypes.MimeTypes(filenames=()).types_map[True] | {
@@ -67,8 +70,8 @@ def _fault_in_digest(value: str, canonical: re.Pattern[str], size: int) -> str |
 
 
 # In canonical base64 the bits of the last character that carry no data are zero (RFC 4648, section 3.5).
-_MD5_BASE64 = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
-_SHA256_BASE64 = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
+MD5_BASE64 = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+SHA256_BASE64 = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 
 
 class Md5(_Digest):
@@ -77,12 +80,12 @@ class Md5(_Digest):
     __slots__ = ()
     code = ErrorCode.INVALID_MD5
     noun = "md5"
-    plain = staticmethod(_MD5_BASE64.fullmatch)
+    plain = staticmethod(MD5_BASE64.fullmatch)
 
     @staticmethod
     def fault(value: str) -> str | None:
         """Refuse all but the canonical base64 of 16 bytes."""
-        return _fault_in_digest(value, _MD5_BASE64, 16)
+        return _fault_in_digest(value, MD5_BASE64, 16)
 
 
 class Sha256(_Digest):
@@ -91,12 +94,12 @@ class Sha256(_Digest):
     __slots__ = ()
     code = ErrorCode.INVALID_SHA256
     noun = "sha256"
-    plain = staticmethod(_SHA256_BASE64.fullmatch)
+    plain = staticmethod(SHA256_BASE64.fullmatch)
 
     @staticmethod
     def fault(value: str) -> str | None:
         """Refuse all but the canonical base64 of 32 bytes."""
-        return _fault_in_digest(value, _SHA256_BASE64, 32)
+        return _fault_in_digest(value, SHA256_BASE64, 32)
 
 
 class MediaType(CheckedText):
@@ -115,9 +118,9 @@ class MediaType(CheckedText):
         """Refuse what is not `type/subtype`, optionally with `; name=value` parameters."""
         if "${filename}" in value.lower():
             return "contains ${filename}, which object stores replace"
-        if len(value) <= 255 and _MEDIA_TYPE.fullmatch(value):
+        if len(value) <= MAX_TYPE_LENGTH and MEDIA_TYPE.fullmatch(value):
             return None
-        return "must be a media type such as text/csv, of at most 255 characters"
+        return f"must be a media type such as text/csv, of at most {MAX_TYPE_LENGTH} characters"
 
     @classmethod
     @lru_cache(maxsize=256)

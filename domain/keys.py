@@ -18,12 +18,15 @@ MAX_SEGMENT_BYTES = 255
 MAX_KEY_BYTES = 1024
 """The longest key in bytes of UTF-8 (Amazon S3 User Guide, "Naming Amazon S3 objects")."""
 
-_FORBIDDEN_CHARACTER = re.compile(
-    r"[\x00-\x1f\x7f-\x9f"  # control characters: C0, DEL, C1
+FORBIDDEN_CHARACTERS = (
+    r"\x00-\x1f\x7f-\x9f"  # control characters: C0, DEL, C1
     r"\\"  # a separator to some clients, a character to others
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls: names that are shown as other names
-    r"\ud800-\udfff\ufffe\uffff]"  # surrogates and non-characters: can't be encoded, or are refused by XML
+    r"\ufffe\uffff"  # non-characters, which are refused by XML
 )
+"""What no key has, as in the brackets of a regular expression; nor has it surrogates, which can't be encoded."""
+
+_FORBIDDEN_CHARACTER = re.compile(rf"[{FORBIDDEN_CHARACTERS}\ud800-\udfff]")
 _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 
 # Most are words with single separators between them: one match answers for them.

@@ -15,7 +15,7 @@ MIB = 1024**2
 USUAL_PART_BYTES = 16 * MIB
 """The size of parts where nothing asks for another: little is lost with one, and 1,000 of them make 16 GiB."""
 
-_UPLOAD_ID = re.compile(r"[!-~]{1,1024}")
+UPLOAD_ID = re.compile(r"[!-~]{1,1024}")
 
 
 @frozen
@@ -43,7 +43,7 @@ class UploadId(CheckedText):
     @staticmethod
     def fault(value: str) -> str | None:
         """Refuse all but 1 to 1,024 printable characters of ASCII without blanks."""
-        return None if _UPLOAD_ID.fullmatch(value) else "must be the one that was given for this file"
+        return None if UPLOAD_ID.fullmatch(value) else "must be the one that was given for this file"
 
 
 @frozen_by_type

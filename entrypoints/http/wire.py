@@ -1,7 +1,7 @@
 """The wire format: what HTTP requests say, and what their answers look like. That of reading is in `wire_reads`."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import unquote
@@ -15,13 +15,10 @@ from application.describe_store import StoreDescription
 from application.multipart_uploads import MultipartRequest, Resumed
 from application.ports import Turns
 from application.verify_uploads import Verdict
-from domain import strict_json
+from domain import inspection
 from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticated
-from domain.inspection import FoundObject
 from domain.keys import RelativePath
-from domain.multipart import UploadId
 from domain.uploads import (
-    Guarantee,
     PostForm,
     PutRequest,
     SignedMultipart,
@@ -29,11 +26,26 @@ from domain.uploads import (
     UploadMethod,
     UploadWishes,
 )
+from entrypoints.http.decoding import decode_body, raw_query_values
+from entrypoints.http.wire_types import (
+    AuthorizedFile,
+    FileVerdict,
+    FormUpload,
+    FoundObject,
+    InfoAnswer,
+    MultipartBody,
+    NextSteps,
+    Parts,
+    PartsUpload,
+    PutUpload,
+    ResumeAnswer,
+    StoreInfo,
+    UploadBody,
+)
 
-_POST, _PUT, _MULTIPART = UploadMethod.POST.value, UploadMethod.PUT.value, UploadMethod.MULTIPART.value
 # What can be done next with an upload in parts: relative to the URL of /authorize (RFC 3986, section 4.2), and so right
 # behind whatever proxy.
-_THEN = {name: f"multipart/{name}" for name in ("resume", "complete", "abort")}
+_THEN: NextSteps = {"resume": "multipart/resume", "complete": "multipart/complete", "abort": "multipart/abort"}
 
 
 def read_token(request: Request) -> str:
@@ -41,7 +53,7 @@ def read_token(request: Request) -> str:
 
     Raises `Unauthenticated` for none, or for several that differ: a bad one is never rescued by a good one.
     """
-    shown = {*_header_values(request, b"auth-token"), *map(unquote, _raw_query_values(request, "jwt"))}
+    shown = {*_header_values(request, b"auth-token"), *map(unquote, raw_query_values(request, "jwt"))}
     for value in _header_values(request, b"authorization"):
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "bearer":
@@ -56,25 +68,6 @@ def read_token(request: Request) -> str:
 def _header_values(request: Request, name: bytes) -> Sequence[str]:
     # ASGI gives names in lower case.
     return [value.decode("latin-1") for key, value in request.scope["headers"] if key == name]
-
-
-def query_values(request: Request, name: str) -> Sequence[str]:
-    """Give the values of a query parameter, percent-decoded once; `+` stays `+`, as in a path.
-
-    Raises `InvalidInput` where a value is not UTF-8.
-    """
-    try:
-        return [unquote(value, errors="strict") for value in _raw_query_values(request, name)]
-    except UnicodeDecodeError as error:
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} is not UTF-8", field=name) from error
-
-
-def _raw_query_values(request: Request, name: str) -> Sequence[str]:
-    query: bytes = request.scope["query_string"]
-    if not query:
-        return ()
-    pairs = (pair.partition("=") for pair in query.decode("latin-1").split("&"))
-    return [value for key, _, value in pairs if key == name]
 
 
 async def read_body(request: Request, max_bytes: int, timeout_seconds: float) -> bytes:
@@ -115,86 +108,24 @@ def _too_large(max_bytes: int) -> BitstoreError:
 
 def parse_upload_request(body: bytes) -> UploadRequest:
     """Read the body of /authorize and /verify; what it says of each file is not looked at. Raises `InvalidInput`."""
-    members = parse_object(body, "metadata and filedata")
-    wishes = UploadWishes(
-        accept=_accepted(members),
-        overwrite=_flag(members, "overwrite", default=True),
-        require=_required(members),
-    )
-    return UploadRequest(object_member(members, "metadata"), object_member(members, "filedata"), wishes)
+    asked = decode_body(body, UploadBody)
+    # Methods that this service doesn't know are no fault of a client that could send them.
+    accept = None if asked.accept is None else frozenset(method for method in UploadMethod if method in asked.accept)
+    wishes = UploadWishes(accept, asked.overwrite, frozenset(asked.require or ()))
+    return UploadRequest(asked.metadata, asked.filedata, wishes)
 
 
 def parse_multipart_request(body: bytes) -> MultipartRequest:
     """Read the body of /multipart/…; what it says of the file is not looked at. Raises `InvalidInput`."""
-    members = parse_object(body, "metadata, path, file and upload_id")
-    path, after = members.get("path"), members.get("after", 0)
-    if not isinstance(path, str):
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, "path must be a string", field="path")
-    if type(after) is not int or after < 0:
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, "after must be the number of a part", field="after")
+    asked = decode_body(body, MultipartBody)
     return MultipartRequest(
-        metadata=object_member(members, "metadata"),
-        path=path,
-        declaration=members.get("file"),
-        upload_id=UploadId(members.get("upload_id")),
-        after=after,
-        overwrite=_flag(members, "overwrite", default=True),
+        metadata=asked.metadata,
+        path=asked.path,
+        declaration=asked.file,
+        upload_id=asked.upload_id,
+        after=asked.after,
+        overwrite=asked.overwrite,
     )
-
-
-def parse_object(body: bytes, expected: str) -> Mapping[str, object]:
-    """Read a body that is one JSON object; `expected` says, for people, what is in it. Raises `InvalidInput`."""
-    try:
-        members = strict_json.loads(body, orjson.loads)
-    except strict_json.NotStrictJson as error:
-        raise InvalidInput(ErrorCode.INVALID_JSON, f"the body is not strict JSON: {error}") from error
-    if not isinstance(members, dict):
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"the body must be a JSON object with {expected}")
-    return members
-
-
-def object_member(members: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """Give a member that must be an object. Raises `InvalidInput`."""
-    value = members.get(name)
-    if not isinstance(value, dict):
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be an object", field=name)
-    return value
-
-
-def _flag(members: Mapping[str, object], name: str, *, default: bool) -> bool:
-    value = members.get(name, default)
-    if not isinstance(value, bool):
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be true or false", field=name)
-    return value
-
-
-def string_list(members: Mapping[str, object], name: str) -> Sequence[str] | None:
-    """Give a member that must be a list of strings, if it is there. Raises `InvalidInput`."""
-    value = members.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidInput(ErrorCode.INVALID_REQUEST, f"{name} must be a list of strings", field=name)
-    return value
-
-
-def _accepted(members: Mapping[str, object]) -> frozenset[UploadMethod] | None:
-    names = string_list(members, "accept")
-    # Methods that this service doesn't know are no fault of a client that could send them.
-    return None if names is None else frozenset(method for method in UploadMethod if method in names)
-
-
-def _required(members: Mapping[str, object]) -> frozenset[Guarantee]:
-    names = string_list(members, "require")
-    if not names:
-        return frozenset()
-    unknown = sorted(set(names) - set(Guarantee))
-    if unknown:
-        known = ", ".join(Guarantee)
-        raise InvalidInput(
-            ErrorCode.INVALID_REQUEST, f"require has the unknown {unknown[0]!r}; it knows {known}", field="require"
-        )
-    return frozenset(Guarantee(name) for name in names)
 
 
 @lru_cache(maxsize=16)  # all files of a batch expire together
@@ -237,33 +168,36 @@ def render_members(files: Iterator[tuple[str, object]], turns: Turns) -> Iterato
         comma = b","
 
 
-def _signed_upload(signed: SignedUpload | SignedMultipart, exists: bool | None) -> dict[str, object]:  # noqa: FBT001 - a value to write
+def _signed_upload(signed: SignedUpload | SignedMultipart, exists: bool | None) -> AuthorizedFile:  # noqa: FBT001 - a value to write
     file = signed.upload.file
-    answer: dict[str, object] = {
+    answer: AuthorizedFile = {
         "name": file.name,
         "type": file.media_type,
         "length": file.length,
         "object_url": signed.object_url,
         "exists": exists,
         "expires_at": iso_time(signed.expires_at),
-        **(_request(signed.request) if isinstance(signed, SignedUpload) else _parts(signed)),
     }
     if file.md5 is not None:
         answer["md5-hash"] = file.md5
     if file.sha256 is not None:
         answer["sha256-hash"] = file.sha256
-    return answer
+    return _with_parts(answer, signed) if isinstance(signed, SignedMultipart) else _with_request(answer, signed.request)
 
 
-def _request(request: PostForm | PutRequest) -> dict[str, object]:
+def _with_request(answer: AuthorizedFile, request: PostForm | PutRequest) -> FormUpload | PutUpload:
     if isinstance(request, PostForm):
-        return {"upload_method": _POST, "upload_url": request.url, "upload_query": request.fields}
-    return {"upload_method": _PUT, "upload_url": request.url, "upload_headers": request.headers}
+        return {**answer, "upload_method": "POST", "upload_url": request.url, "upload_query": request.fields}
+    return {**answer, "upload_method": "PUT", "upload_url": request.url, "upload_headers": request.headers}
 
 
-def _parts(signed: SignedMultipart) -> dict[str, object]:
+def _with_parts(answer: AuthorizedFile, signed: SignedMultipart) -> PartsUpload:
+    return {**answer, **_parts(signed)}
+
+
+def _parts(signed: SignedMultipart) -> Parts:
     return {
-        "upload_method": _MULTIPART,
+        "upload_method": "MULTIPART",
         "upload_id": signed.upload_id,
         "part_size": signed.plan.part_size,
         "part_count": signed.plan.count,
@@ -278,14 +212,13 @@ def _parts(signed: SignedMultipart) -> dict[str, object]:
 
 def render_resumed(resumed: Resumed) -> bytes:
     """Write the answer of /multipart/resume."""
-    return orjson.dumps(
-        {
-            "complete": resumed.is_complete,
-            "arrived": [{"number": part.number, "length": part.length} for part in resumed.arrived],
-            **_parts(resumed.signed),
-            "expires_at": iso_time(resumed.signed.expires_at),
-        }
-    )
+    answer: ResumeAnswer = {
+        "complete": resumed.is_complete,
+        "arrived": [{"number": part.number, "length": part.length} for part in resumed.arrived],
+        **_parts(resumed.signed),
+        "expires_at": iso_time(resumed.signed.expires_at),
+    }
+    return orjson.dumps(answer)
 
 
 def render_verdict(verdict: Verdict) -> bytes:
@@ -293,23 +226,28 @@ def render_verdict(verdict: Verdict) -> bytes:
     return orjson.dumps(_verdict(verdict))
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
-    answer: dict[str, object] = {"status": verdict.status}
-    if verdict.found is not None:
-        answer["found"] = found_members(verdict.found)
-    return answer
+def _verdict(verdict: Verdict) -> FileVerdict:
+    if verdict.found is None:
+        return {"status": verdict.status}
+    found: FoundObject = {"length": verdict.found.length}
+    add_digests(found, verdict.found)
+    return {"status": verdict.status, "found": found}
 
 
-def found_members(found: FoundObject) -> dict[str, object]:
-    """Write what is known of an object."""
-    members = {"length": found.length, "md5": found.md5, "sha256": found.sha256, "md5_of_parts": found.composite}
-    return {name: value for name, value in members.items() if value is not None}
+def add_digests(told: FoundObject, found: inspection.FoundObject) -> None:
+    """Add what is known of an object's bytes to what is told of it."""
+    if found.md5 is not None:
+        told["md5"] = found.md5
+    if found.sha256 is not None:
+        told["sha256"] = found.sha256
+    if found.composite is not None:
+        told["md5_of_parts"] = found.composite
 
 
 def render_description(description: StoreDescription, service_name: str) -> bytes:
     """Write the answer of /info."""
     capabilities, rules = description.capabilities, description.rules
-    store: dict[str, object] = {
+    store: StoreInfo = {
         "methods": {method.value: {"enforced": sorted(names)} for method, names in capabilities.methods.items()},
         "key_pattern": rules.pattern.template,
         "max_files": rules.max_files,
@@ -325,4 +263,5 @@ def render_description(description: StoreDescription, service_name: str) -> byte
             "max_file_bytes": capabilities.parts.longest_object,
             "threshold_bytes": description.threshold,
         }
-    return orjson.dumps({"prefixes": list(description.prefixes), "service": service_name, "store": store})
+    answer: InfoAnswer = {"prefixes": list(description.prefixes), "service": service_name, "store": store}
+    return orjson.dumps(answer)
