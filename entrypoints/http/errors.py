@@ -1,4 +1,4 @@
-"""The one table that turns errors into HTTP answers."""
+"""Errors as HTTP answers."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.errors import (
-    AccessDenied,
     BitstoreError,
     ErrorCode,
     InvalidBatch,
@@ -19,65 +18,53 @@ from domain.errors import (
     Unavailable,
 )
 from entrypoints.http.audit import Audit
-
-_STATUS_BY_KIND: Final[Mapping[type[BitstoreError], int]] = {
-    InvalidInput: 400,
-    Unauthenticated: 401,
-    AccessDenied: 403,
-    Unavailable: 503,
-}
-_STATUS_BY_CODE: Final[Mapping[ErrorCode, int]] = {
-    ErrorCode.NOT_FOUND: 404,
-    ErrorCode.UPLOAD_NOT_FOUND: 404,
-    ErrorCode.METHOD_NOT_ALLOWED: 405,
-    ErrorCode.BODY_TIMEOUT: 408,
-    ErrorCode.OBJECT_EXISTS: 409,
-    ErrorCode.UPLOAD_INCOMPLETE: 409,
-    ErrorCode.BODY_TOO_LARGE: 413,
-    ErrorCode.TOO_MANY_FILES: 413,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
-}
+from entrypoints.http.error_codes import ANSWERS
+from entrypoints.http.wire_types import ErrorAnswer, Problem, Refusal
 
 MAX_ERROR_BYTES = 64 * 1024
 _MAX_ECHO = 256
 _MAX_DETAILS_BYTES = MAX_ERROR_BYTES - 4 * 1024
 
 
-def status_of(error: BitstoreError) -> int:
-    """Give the HTTP status of an error: by its code where the code has one of its own, else by its kind."""
-    by_kind = (status for kind, status in _STATUS_BY_KIND.items() if isinstance(error, kind))
-    return _STATUS_BY_CODE.get(error.code) or next(by_kind, 500)
-
-
 def error_response(error: BitstoreError, *, realm: str = "bitstore") -> Response:
     """Answer with an error, in at most 64 KiB; further details are counted, not listed."""
-    problems = error.problems if isinstance(error, InvalidBatch) else ()
-    details, size = [], 0
-    for problem in problems:
-        encoded = orjson.dumps(_describe(problem))
-        size += len(encoded) + 1
-        if size > _MAX_DETAILS_BYTES:
-            break
-        details.append(orjson.Fragment(encoded))
-    body = _describe(error) | {"details": details}
-    if len(details) < len(problems):
-        body["details_omitted"] = len(problems) - len(details)
     headers = {}
     if isinstance(error, Unauthenticated):
         reason = "" if error.code is ErrorCode.TOKEN_MISSING else ', error="invalid_token"'
         headers["WWW-Authenticate"] = f'Bearer realm="{realm}"{reason}'
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
-    return Response(orjson.dumps({"error": body}), status_of(error), headers, "application/json")
+    answer: ErrorAnswer = {"error": _refusal(error)}
+    return Response(orjson.dumps(answer), ANSWERS[error.code].status, headers, "application/json")
 
 
-def _describe(error: BitstoreError) -> dict[str, object]:
-    described: dict[str, object] = {"code": error.code, "message": _echo(error.message)}
+def _refusal(error: BitstoreError) -> Refusal:
+    problems = error.problems if isinstance(error, InvalidBatch) else ()
+    details: list[Problem] = []
+    size = 0
+    for problem in map(_problem, problems):
+        size += len(orjson.dumps(problem)) + 1
+        if size > _MAX_DETAILS_BYTES:
+            break
+        details.append(problem)
+    refusal: Refusal = {"code": error.code, "message": _echo(error.message), "details": details}
+    _say_where(refusal, error)
+    if len(details) < len(problems):
+        refusal["details_omitted"] = len(problems) - len(details)
+    return refusal
+
+
+def _problem(error: BitstoreError) -> Problem:
+    problem: Problem = {"code": error.code, "message": _echo(error.message)}
+    _say_where(problem, error)
+    return problem
+
+
+def _say_where(problem: Problem, error: BitstoreError) -> None:
     if error.path is not None:
-        described["path"] = _echo(error.path)
+        problem["path"] = _echo(error.path)
     if error.field is not None:
-        described["field"] = error.field
-    return described
+        problem["field"] = error.field
 
 
 def _echo(text: str) -> str:
