@@ -1,8 +1,12 @@
-"""Answers that can have megabytes."""
+"""Answers that can have megabytes, and answers that never change."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Self
 
+from attrs import frozen
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -28,3 +32,25 @@ class JsonInPieces(Response):
             # A client that reads as fast as we write would never make us wait, and so nobody else be served.
             await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": last})
+
+
+@frozen
+class Constant:
+    """An answer that is the same for everybody until the service is started anew: a client that has it keeps it."""
+
+    content: bytes
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str, headers: Mapping[str, str]) -> Self:
+        """Name the content by its digest."""
+        tag = hashlib.sha256(content).hexdigest()[:32]
+        return cls(content, {"Content-Type": media_type, "ETag": f'"{tag}"', **headers})
+
+    async def answer(self, request: Request) -> Response:
+        """Give it, unless the client has it."""
+        known = request.headers.get("if-none-match", "").split(",")
+        # The weak comparison of RFC 9110, section 13.1.2.
+        if self.headers["ETag"] in {tag.strip().removeprefix("W/") for tag in known}:
+            return Response(None, 304, self.headers)
+        return Response(self.content, headers=self.headers)

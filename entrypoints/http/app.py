@@ -24,6 +24,7 @@ from entrypoints.counters import Counters
 from entrypoints.http import metrics, wire, wire_reads
 from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.audit import Audit
+from entrypoints.http.description.routes import description_routes
 from entrypoints.http.errors import Refusals
 from entrypoints.http.page import page_routes
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
@@ -73,6 +74,7 @@ def create_app(
         Route(f"{root}/multipart/resume", api.resume, methods=["POST"]),
         Route(f"{root}/multipart/complete", api.complete, methods=["POST"]),
         Route(f"{root}/multipart/abort", api.abort, methods=["POST"]),
+        *description_routes(service),
         Route("/healthz", api.healthz, methods=["GET"]),
         Route("/readyz", api.readyz, methods=["GET"]),
         Route("/metrics", api.metrics, methods=["GET"]),

@@ -4,16 +4,16 @@ The page has its URLs relative to its own, so it works at whatever origin and be
 what is listed here is served.
 """
 
-import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
-from attrs import frozen
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+
+from entrypoints.http.answers import Constant
 
 INDEX: Final = "index.html"
 HASHING: Final = "hashing_worker.mjs"
@@ -65,19 +65,6 @@ _COMMON_HEADERS: Final = {
 }
 
 
-@frozen
-class _Asset:
-    content: bytes
-    headers: Mapping[str, str]
-
-    def answer(self, request: Request) -> Response:
-        known = request.headers.get("if-none-match", "").split(",")
-        # The weak comparison of RFC 9110, section 13.1.2.
-        if self.headers["ETag"] in {tag.strip().removeprefix("W/") for tag in known}:
-            return Response(None, 304, self.headers)
-        return Response(self.content, headers=self.headers)
-
-
 def page_routes(root: str, store_url: str) -> list[BaseRoute]:
     """Give the routes of the page of the service at the path `root`.
 
@@ -86,13 +73,13 @@ def page_routes(root: str, store_url: str) -> list[BaseRoute]:
     assets = {name: _load(name, media_type, store_url) for name, media_type in ASSETS.items()}
 
     async def index(request: Request) -> Response:
-        return assets[INDEX].answer(request)
+        return await assets[INDEX].answer(request)
 
     async def asset(request: Request) -> Response:
         found = assets.get(request.path_params["name"])
         if found is None or found is assets[INDEX]:
             raise HTTPException(404)
-        return found.answer(request)
+        return await found.answer(request)
 
     return [
         Route(f"{root}/upload", index, methods=["GET"]),
@@ -100,16 +87,14 @@ def page_routes(root: str, store_url: str) -> list[BaseRoute]:
     ]
 
 
-def _load(name: str, media_type: str, store_url: str) -> _Asset:
+def _load(name: str, media_type: str, store_url: str) -> Constant:
     content = files("entrypoints").joinpath("page", name).read_bytes()
     policy = _NOTHING
     if name == INDEX:
         policy += f"{_PAGE}; connect-src 'self' {_sources(store_url)}"
     elif name == HASHING:
         policy += _WORKER
-    tag = hashlib.sha256(content).hexdigest()[:32]
-    headers = {"Content-Type": media_type, "Content-Security-Policy": policy, "ETag": f'"{tag}"', **_COMMON_HEADERS}
-    return _Asset(content, headers)
+    return Constant.of(content, media_type, {"Content-Security-Policy": policy, **_COMMON_HEADERS})
 
 
 def _sources(store_url: str) -> str:

@@ -187,9 +187,10 @@ class PresignBody(Struct, frozen=True):
 
     metadata: _MetadataMember
     paths: Annotated[
-        list[str] | None, _decoded("Paths in the dataset, if keys can be made of them alone.", "be a list of strings")
+        list[Annotated[str, Meta(extra_json_schema=_raw(RelativePath))]] | None,
+        _decoded("Paths in the dataset. Not where keys are made of the content.", "be a list of strings"),
     ] = None
-    urls: Annotated[list[str] | None, _decoded("Each an `object_url`.", "be a list of strings")] = None
+    urls: Annotated[list[str] | None, _decoded("An `object_url` each.", "be a list of strings")] = None
     expires_in: _Lifetime = None
 
 

@@ -15,9 +15,11 @@ from attrs import field, frozen
 from starlette.applications import Starlette
 
 from entrypoints.http.app import Clock, Limits, create_app, utc_now
+from entrypoints.http.description.routes import describe_service
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests import strategies as bits
+from tests.entrypoints.http.conformance import Conformance
 from tests.live import serving
 from tests.tokens import make_token, private_pem, public_pem, rsa_key
 
@@ -96,10 +98,15 @@ class Answer:
 
 @frozen
 class LiveService:
-    """The service at `origin`; every request is checked not to be answered with a fault of our own."""
+    """The service at `origin`.
+
+    Every request is checked not to be answered with a fault of our own, and to be answered as the API's description has
+    it, where that is given.
+    """
 
     origin: str
     http: urllib3.PoolManager = field(repr=False)
+    described: Conformance | None = field(default=None, repr=False, kw_only=True)
 
     @property
     def root(self) -> str:
@@ -125,6 +132,8 @@ class LiveService:
         url = path if path.startswith("http") else f"{self.origin}{path}"
         answer = self.http.request(method, url, body=body, headers={**shown, **(headers or {})}, chunked=chunked)
         assert answer.status < 500 or (expect_unavailable and answer.status == 503)
+        if self.described is not None:
+            self.described.check(method, url, answer.status, answer.headers, answer.data)
         return Answer(answer.status, answer.headers, answer.data)
 
     def authorize(self, body: object, *, token: str | None = None, **options: Any) -> Answer:
@@ -198,9 +207,12 @@ def live_service(
 ) -> Iterator[LiveService]:
     """Serve with the settings of `base`, changed; `PUBLIC_URL` is where it is served, unless it is given."""
 
+    document: dict[str, Any] = {}
+
     def make_app(origin: str) -> Starlette:
-        settings = Settings.from_environment({"PUBLIC_URL": origin, **base, **(changes or {}), **more})
-        return create_app(wire(settings), clock, limits)
+        service = wire(Settings.from_environment({"PUBLIC_URL": origin, **base, **(changes or {}), **more}))
+        document.update(describe_service(service))
+        return create_app(service, clock, limits)
 
     with serving(make_app) as origin, urllib3.PoolManager(retries=False, timeout=20) as http:
-        yield LiveService(origin, http)
+        yield LiveService(origin, http, described=Conformance.to(document))
