@@ -61,7 +61,7 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all test-large bench lint format lock lock-npm clean
+.PHONY: help install install-test demo test test-all test-large test-schema bench lint format lock lock-npm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -82,6 +82,9 @@ test-all: lint ## The same with Ceph and a browser, from Debian packages: says w
 
 test-large: install-test ## Files of gigabytes: 6 GiB in parts, cut off and resumed, on disk and SeaweedFS; memory stays flat
 	BITSTORE_LARGE=1 $(BIN)/python -m pytest tests/entrypoints/test_large_files.py tests/entrypoints/http/test_store_memory.py $(ARGS)
+
+test-schema: install-test ## Ask a running service what its description says can be asked, and what can't: others each time, for 5 minutes
+	BITSTORE_SCHEMA_EXAMPLES=200 $(BIN)/python -m pytest tests/entrypoints/http/test_schemathesis.py $(ARGS)
 
 bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

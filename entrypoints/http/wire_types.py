@@ -92,7 +92,10 @@ class PartsDeclaration(TypedDict):
 class FileDeclaration(TypedDict):
     """What a client says of a file. A member that is null counts as absent; other members are ignored."""
 
-    length: Annotated[int, Meta(description="The size in bytes, written without a point or an exponent.", ge=0)]
+    length: Annotated[
+        int,
+        Meta(description="The size in bytes. Over `store.max_file_bytes` of /info a file comes in parts alone.", ge=0),
+    ]
     md5: NotRequired[Annotated[Md5 | None, Meta(description="The MD5 of the bytes.")]]
     sha256: NotRequired[Annotated[Sha256 | None, Meta(description="The SHA-256 of the bytes.")]]
     type: NotRequired[

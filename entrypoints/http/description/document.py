@@ -66,7 +66,8 @@ request per file that lets exactly that file into the store for a short while. T
 `Authorization: Bearer`, or as `?jwt=`. It must name this service (`service`), and allow uploads.
 
 **Bodies** are JSON whatever their `Content-Type`, and are not compressed. They must be readable in only one way: \
-UTF-8, and no member twice in an object. Members that are not described here are ignored, and answers may get more.
+UTF-8, and no member twice in an object. Whole numbers are written without a point or an exponent. \
+Members that are not described here are ignored, and answers may get more.
 
 **Errors** always have the shape of `ErrorAnswer`. Programs go by the code, which keeps its meaning; messages are for \
 people. Of a batch every bad file is named at once, in `details`. A URL or a method that isn't here is answered with \
@@ -136,7 +137,8 @@ def _describe(operation: Operation, examples: Examples, accepted: Accepted) -> d
         "description": text,
     }
     if operation.query is not None:
-        made["parameters"] = [_with_example(one, operation, examples) for one in parameters_of(operation.query)]
+        parameters = parameters_of(operation.query, accepted)
+        made["parameters"] = [_with_example(one, operation, examples) for one in parameters]
     if operation.body is not None:
         content = {"schema": ref(operation.body), "examples": examples.bodies(operation.name)}
         made["requestBody"] = {"required": True, "content": {JSON: _without_nothing(content)}}

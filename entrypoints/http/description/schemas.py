@@ -96,8 +96,9 @@ def make_schemas(kinds: Iterable[type], accepted: Accepted) -> dict[str, Schema]
     return schemas
 
 
-def parameters_of(query: type[msgspec.Struct]) -> list[Schema]:
+def parameters_of(query: type[msgspec.Struct], accepted: Accepted) -> list[Schema]:
     """Describe the parameters of a query."""
+    needs_dataset = query is wire_types.ListQuery and accepted.rules.pattern.uses_dataset
     _, found = msgspec.json.schema_components([query], schema_hook=_schema_of_text, ref_template=REF_TEMPLATE)
     schema = found[query.__name__]
     return [
@@ -105,7 +106,7 @@ def parameters_of(query: type[msgspec.Struct]) -> list[Schema]:
             "name": name,
             "in": "query",
             "description": parameter.pop("description"),
-            "required": name in schema["required"],
+            "required": name in schema["required"] or (needs_dataset and name == "name"),
             "schema": _not_null(parameter),
         }
         for name, parameter in schema["properties"].items()
@@ -155,21 +156,20 @@ def _say_what_is_accepted(schemas: dict[str, Schema], accepted: Accepted) -> Non
         declaration["allOf"] = [_all_given(digests)]
     elif rules.files.require_digest:
         declaration["anyOf"] = [_all_given([name]) for name in ("md5", "sha256")]
-    if rules.pattern.uses_dataset:
-        for body in (wire_types.UploadBody, wire_types.MultipartBody):
-            metadata = schemas[body.__name__]["properties"]["metadata"]
-            metadata["anyOf"] = [_all_given([name]) for name in ("name", "dataset")]
+    with_dataset = {"anyOf": [_all_given([name]) for name in ("name", "dataset")]} if rules.pattern.uses_dataset else {}
+    for body in (wire_types.UploadBody, wire_types.MultipartBody):
+        schemas[body.__name__]["properties"]["metadata"] |= with_dataset
     schemas[wire_types.UploadBody.__name__]["properties"]["filedata"]["maxProperties"] = rules.max_files
-    _say_which_files(schemas[wire_types.PresignBody.__name__], rules)
+    _say_which_files(schemas[wire_types.PresignBody.__name__], rules, with_dataset)
 
 
-def _say_which_files(body: Schema, rules: BatchRules) -> None:
+def _say_which_files(body: Schema, rules: BatchRules, with_dataset: Schema) -> None:
     """Either paths or URLs, some of them; and no paths where keys aren't made of them alone."""
     some = {"type": "array", "minItems": 1, "maxItems": rules.max_files}
-    ways = {"urls": "paths"} if rules.pattern.is_content_addressed else {"paths": "urls", "urls": "paths"}
-    body["oneOf"] = [
-        {"required": [one], "properties": {one: some, other: {"type": "null"}}} for one, other in ways.items()
-    ]
+    by_path = {"paths": some, "urls": {"type": "null"}, "metadata": with_dataset}
+    by_url = {"urls": some, "paths": {"type": "null"}}
+    ways = {"urls": by_url} if rules.pattern.is_content_addressed else {"paths": by_path, "urls": by_url}
+    body["oneOf"] = [{"required": [name], "properties": properties} for name, properties in ways.items()]
 
 
 def _all_given(names: Sequence[str]) -> Schema:
