@@ -81,10 +81,6 @@ class Counters:
     parts: Counter[PartsEvent] = field(factory=Counter)
     served: ServedCounts = field(factory=ServedCounts)
 
-    def answered(self, route: str, method: str, status: str, seconds: float) -> None:
-        """Count a request that has been dealt with."""
-        key = (route, method, status)
-        durations = self.answers.get(key)
-        if durations is None:
-            durations = self.answers[key] = Durations()
-        durations.add(seconds)
+    def answered(self, route: str, method: str, status: str) -> Durations:
+        """Give what requests with such an answer are counted in."""
+        return self.answers.setdefault((route, method, status), Durations())

@@ -1,82 +1,134 @@
 """Log lines, for people or for machines. Whatever text is in them, an event is one line, and only its own."""
 
+import asyncio
 import json
 import logging
 import logging.config
 import re
+from abc import abstractmethod
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TextIO
 
 import orjson
 
-from entrypoints.events import Event
+from entrypoints.events import Event, send_events_to
 from entrypoints.request_context import current_request
+
+EVENTS_WAIT_SECONDS = 0.05
+"""How long events may wait for others, to be written together."""
+_EVENTS_AT_ONCE = 1_000
 
 _BARE = re.compile(r"[\w.:/+@-]+")
 
 
 def configure_logging(log_format: str, level: str = "INFO") -> None:
     """Log to standard error, `console` or `json`. Warnings of Python go there too."""
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {
-                "console": {"()": "entrypoints.cli.logs.ConsoleFormatter"},
-                "json": {"()": "entrypoints.cli.logs.JsonFormatter"},
-            },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format}},
-            "root": {"level": level, "handlers": ["stderr"]},
-            # The SDKs log whole requests, signatures included, at the levels below.
-            "loggers": {name: {"level": "WARNING"} for name in ("azure", "botocore", "urllib3")},
-        }
-    )
+    lines = Lines(JsonFormatter() if log_format == "json" else ConsoleFormatter())
+    logging.basicConfig(handlers=[lines], level=level, force=True)
+    for name in ("azure", "botocore", "urllib3"):
+        # The SDKs log whole requests, signatures included, at the levels below.
+        logging.getLogger(name).setLevel("WARNING")
     logging.captureWarnings(capture=True)
+    send_events_to(lines)
 
 
-class JsonFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """Writes one kind of lines, of records and of events."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record of Python's logging."""
+        fields: dict[str, object] = {}
+        request = current_request.get()
+        if request is not None:
+            fields["request_id"] = request.request_id
+        fields |= getattr(record, "fields", {})
+        traceback = self.formatException(record.exc_info) if record.exc_info else None
+        return self.line(Event(record.created, record.name, record.levelno, record.getMessage(), fields), traceback)
+
+    @abstractmethod
+    def line(self, event: Event, traceback: str | None = None) -> str:
+        """Write an event, and where the fault was that it tells of."""
+
+
+class JsonFormatter(LineFormatter):
     """Writes an object of ASCII alone: time, level, logger, message, request_id, the event's fields, a traceback."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record."""
+    def line(self, event: Event, traceback: str | None = None) -> str:
+        """Write an event."""
         line: dict[str, object] = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
+            "time": _time(event.created),
+            "level": logging.getLevelName(event.level).lower(),
+            "logger": event.logger,
+            "message": event.message,
         }
-        _add_fields(line, record)
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return _ascii_json(line)
+        line.update(event.fields)
+        if traceback is not None:
+            line["traceback"] = traceback
+        return _ascii_json({name: value for name, value in line.items() if value is not None})
 
 
-class ConsoleFormatter(logging.Formatter):
+class ConsoleFormatter(LineFormatter):
     """Writes time, level, logger, message and the fields as name=value; a traceback is on indented lines below."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record."""
-        fields: dict[str, object] = {}
-        _add_fields(fields, record)
-        said = "".join([f" {name}={_value(value)}" for name, value in fields.items()])
-        line = f"{_time(record)} {record.levelname:<7} {record.name}: {_printable(record.getMessage())}{said}"
-        if record.exc_info:
-            lines = self.formatException(record.exc_info).split("\n")
-            line = "\n    ".join([line, *map(_printable, lines)])
-        return line
+    def line(self, event: Event, traceback: str | None = None) -> str:
+        """Write an event."""
+        fields = "".join([f" {name}={_value(value)}" for name, value in event.fields.items() if value is not None])
+        level = logging.getLevelName(event.level)
+        line = f"{_time(event.created)} {level:<7} {event.logger}: {_printable(event.message)}{fields}"
+        return line if traceback is None else "\n    ".join([line, *map(_printable, traceback.split("\n"))])
 
 
-def _add_fields(line: dict[str, object], record: logging.LogRecord) -> None:
-    request = current_request.get()
-    if request is not None:
-        line["request_id"] = request.request_id
-    if isinstance(record, Event):
-        line.update(record.fields)
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes records to standard error at once, and events when there are more, or after a moment; all in order.
+
+    So events of the last moment are lost if the process is killed; not if it is asked to end.
+    """
+
+    def __init__(self, formatter: LineFormatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._formatter = formatter
+        self._events: list[Event] = []
+
+    def take(self, event: Event) -> None:
+        """Keep an event until it is written with others."""
+        self._events.append(event)
+        if len(self._events) == 1:
+            try:
+                asyncio.get_running_loop().call_later(EVENTS_WAIT_SECONDS, self.flush)
+            except RuntimeError:  # nothing runs that would come back to it
+                self.flush()
+        elif len(self._events) >= _EVENTS_AT_ONCE:
+            self.flush()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, and before it what happened before."""
+        self._write_events()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            self._write_events()
+            with suppress(OSError, ValueError):  # nobody reads any more
+                super().flush()
+        finally:
+            self.release()
+
+    def _write_events(self) -> None:
+        events, self._events = self._events, []
+        if events:
+            with suppress(OSError, ValueError):
+                self.stream.write("".join([f"{self._formatter.line(event)}\n" for event in events]))
 
 
-def _time(record: logging.LogRecord) -> str:
+def _time(seconds: float) -> str:
     """Write when it happened: ISO 8601, UTC, to the millisecond."""
-    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
 
 
 @lru_cache(maxsize=2)

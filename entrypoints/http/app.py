@@ -21,6 +21,7 @@ from application.ports import Probe, Startable
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.counters import Counters
+from entrypoints.events import flush_events
 from entrypoints.http import metrics, wire, wire_reads
 from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.audit import Audit
@@ -286,6 +287,7 @@ def _lifespan(startables: Sequence[Startable]) -> Callable[[Starlette], Abstract
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.callback(flush_events)
             for startable in startables:
                 stack.push_async_callback(startable.stop)
                 await startable.start()

@@ -118,11 +118,15 @@ class Watch:
             self._note(scope, status, perf_counter() - start)
 
     def _note(self, scope: Scope, status: str, seconds: float) -> None:
-        route = self._routes.name(scope["path"])
-        method = scope["method"] if scope["method"] in _METHODS else _OTHER
-        self._counters.answered(route, method, status, seconds)
+        # A path that is a route is its own name, so what is counted under it is found at once from the second time on.
+        durations = self._counters.answers.get((scope["path"], scope["method"], status))
+        if durations is None:
+            route = self._routes.name(scope["path"])
+            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            durations = self._counters.answered(route, method, status)
+        durations.add(seconds)
         if self._log_requests:
-            fields = {"method": method, "path": scope["path"], "status": status, "seconds": round(seconds, 6)}
+            fields = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": round(seconds, 6)}
             log_event(_requests, "request", fields)
 
 

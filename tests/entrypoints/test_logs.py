@@ -1,11 +1,13 @@
 """Log lines: one for each event, whatever is in them; who did what; and nothing that must stay secret."""
 
+import asyncio
 import base64
+import io
 import json
 import logging
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +20,8 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.cli.logs import ConsoleFormatter, JsonFormatter
-from entrypoints.events import Event
+from entrypoints.cli.logs import ConsoleFormatter, JsonFormatter, Lines
+from entrypoints.events import flush_events, log_event, send_events_to
 from entrypoints.request_context import RequestContext, current_request
 from tests import strategies as bits
 from tests.entrypoints.http.live_service import BUCKET, CONTENT, OWNER, LiveService, batch, declaration
@@ -34,7 +36,9 @@ texts = st.text(st.characters() | st.sampled_from(_NASTY))
 
 
 def record(message: str, fields: Mapping[str, object] | None = None) -> logging.LogRecord:
-    return Event("a.logger", logging.WARNING, message, fields or {})
+    return logging.makeLogRecord(
+        {"name": "a.logger", "levelno": logging.WARNING, "msg": message, "fields": fields or {}}
+    )
 
 
 def fail(text: str) -> NoReturn:
@@ -102,9 +106,101 @@ class TestLines:
     def test_what_is_no_json_is_shown_all_the_same(self) -> None:
         assert json.loads(JsonFormatter().format(record("x", {"files": {1}, "bytes": 1 << 70})))["bytes"] == 1 << 70
 
-    def test_other_formatters_find_what_they_look_for(self) -> None:
-        every = "%(name)s %(filename)s:%(lineno)d %(funcName)s %(threadName)s %(process)s %(relativeCreated)d"
-        assert logging.Formatter(every).format(record("x")).startswith("a.logger ")
+    def test_what_a_field_lacks_is_not_said(self) -> None:
+        for formatter in (JsonFormatter(), ConsoleFormatter()):
+            assert "userid" not in formatter.format(record("x", {"userid": None, "files": 1}))
+
+
+class _Stream(io.StringIO):
+    """Tells when something has been written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = asyncio.Event()
+
+    def write(self, text: str) -> int:
+        self.written.set()
+        return super().write(text)
+
+
+class TestEvents:
+    """Events are written together, and in order with all else."""
+
+    @pytest.fixture
+    def lines(self) -> Iterator[Lines]:
+        lines = Lines(ConsoleFormatter())
+        lines.setStream(io.StringIO())
+        send_events_to(lines)
+        yield lines
+        send_events_to(None)
+
+    @pytest.fixture
+    def logger(self, lines: Lines) -> Iterator[logging.Logger]:
+        logger = logging.getLogger("bitstore.tests")
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
+        logger.addHandler(lines)
+        yield logger
+        logger.removeHandler(lines)
+        logger.propagate = True
+
+    def said(self, lines: Lines) -> list[str]:
+        assert isinstance(lines.stream, io.StringIO)
+        return [line.partition(": ")[2] for line in lines.stream.getvalue().splitlines()]
+
+    def test_they_are_written_at_once_where_nothing_runs(self, lines: Lines, logger: logging.Logger) -> None:
+        log_event(logger, "authorize", {"files": 1})
+        assert self.said(lines) == ["authorize files=1"]
+
+    def test_they_are_written_before_the_end(self, lines: Lines, logger: logging.Logger) -> None:
+        async def run() -> None:
+            log_event(logger, "authorize", {"files": 1})
+            flush_events()
+
+        asyncio.run(run())
+        assert self.said(lines) == ["authorize files=1"]
+
+    def test_they_wait_a_moment_for_others(self, lines: Lines, logger: logging.Logger) -> None:
+        async def run() -> None:
+            for number in range(3):
+                log_event(logger, "authorize", {"files": number})
+            assert self.said(lines) == []
+            stream = _Stream()
+            lines.stream = stream
+            await stream.written.wait()
+
+        asyncio.run(run())
+        assert self.said(lines) == [f"authorize files={number}" for number in range(3)]
+
+    def test_they_come_before_what_happened_after_them(self, lines: Lines, logger: logging.Logger) -> None:
+        async def run() -> None:
+            log_event(logger, "authorize", {})
+            logger.warning("it failed")
+            log_event(logger, "refuse", {})
+
+        asyncio.run(run())
+        assert self.said(lines) == ["authorize", "it failed"]
+        lines.flush()
+        assert self.said(lines) == ["authorize", "it failed", "refuse"]
+
+    def test_a_flood_of_them_is_written_as_it_comes(self, lines: Lines, logger: logging.Logger) -> None:
+        async def run() -> None:
+            for _ in range(2_500):
+                log_event(logger, "authorize", {})
+            assert len(self.said(lines)) == 2_000
+
+        asyncio.run(run())
+
+    def test_what_a_logger_does_not_log_is_not_written(self, lines: Lines, logger: logging.Logger) -> None:
+        log_event(logger, "authorize", {}, logging.DEBUG)
+        assert self.said(lines) == []
+
+    def test_nobody_who_reads_is_no_fault_of_a_request(self, lines: Lines, logger: logging.Logger) -> None:
+        lines.stream.close()
+        log_event(logger, "authorize", {})
+        lines.setStream(io.StringIO())
+        log_event(logger, "authorize", {})
+        assert self.said(lines) == ["authorize"]
 
 
 def environment(folder: Path, **changes: str) -> Mapping[str, str]:

@@ -154,6 +154,7 @@ class TestLogOfRequests:
         (record,) = [record for record in caplog.records if record.name == "bitstore.requests"]
         fields = vars(record)["fields"]
         assert fields.pop("seconds") > 0
+        assert fields.pop("request_id")
         assert fields == {"method": "GET", "path": "/rawstore/info", "status": "200"}
 
     def test_it_is_not_written_otherwise(self, caplog: pytest.LogCaptureFixture) -> None:
