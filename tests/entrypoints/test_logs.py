@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoints.cli.logs import ConsoleFormatter, JsonFormatter, Lines
-from entrypoints.events import flush_events, log_event, send_events_to
+from entrypoints.events import Event, flush_events, log_event, send_events_to
 from entrypoints.request_context import RequestContext, current_request
 from tests import strategies as bits
-from tests.entrypoints.http.live_service import BUCKET, CONTENT, OWNER, LiveService, batch, declaration
+from tests.entrypoints.http.live_service import BUCKET, CONTENT, OWNER, LiveService, batch, declaration, live_service
 from tests.serve import bitstore_serve
 from tests.tokens import make_token, public_pem, rsa_key
 
@@ -159,6 +159,19 @@ class TestEvents:
 
         asyncio.run(run())
         assert self.said(lines) == ["authorize files=1"]
+
+    def test_a_service_that_ends_leaves_none_unwritten(self, lines: Lines, logger: logging.Logger) -> None:
+        class LongWait(Lines):
+            def take(self, event: Event) -> None:
+                self._events.append(event)
+
+        waiting = LongWait(ConsoleFormatter())
+        waiting.stream = lines.stream
+        send_events_to(waiting)
+        with live_service():
+            log_event(logger, "authorize", {})
+            assert self.said(lines) == []
+        assert self.said(lines) == ["authorize"]
 
     def test_they_wait_a_moment_for_others(self, lines: Lines, logger: logging.Logger) -> None:
         async def run() -> None:
