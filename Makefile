@@ -4,12 +4,14 @@
 # the upload page is compared and examined with).
 #
 #   ARGS     passed on to the command:        make demo ARGS=--once      make test ARGS='-n 2 -k keys'
+#   EFFORT   how hard to try:                 make test-hard EFFORT=100
 #   PYTHON   the interpreter to build with:   make install PYTHON=python3.12
 #   UV       the uv to install with; found on PATH, otherwise pip does the same more slowly. `make install UV=` is pip.
 
 PYTHON ?= python3
 UV ?= $(shell command -v uv 2>/dev/null)
 ARGS ?=
+EFFORT ?= 20
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -61,7 +63,7 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all test-large test-schema bench lint format lock lock-npm clean
+.PHONY: help install install-test demo test test-all test-large test-hard bench lint format lock lock-npm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,8 +85,9 @@ test-all: lint ## The same with Ceph and a browser, from Debian packages: says w
 test-large: install-test ## Files of gigabytes: 6 GiB in parts, cut off and resumed, on disk and SeaweedFS; memory stays flat
 	BITSTORE_LARGE=1 $(BIN)/python -m pytest tests/entrypoints/test_large_files.py tests/entrypoints/http/test_store_memory.py $(ARGS)
 
-test-schema: install-test ## Ask a running service what its description says can be asked, and what can't: others each time, for 5 minutes
-	BITSTORE_SCHEMA_EXAMPLES=200 $(BIN)/python -m pytest tests/entrypoints/http/test_schemathesis.py $(ARGS)
+test-hard: lint ## Try to break it for half an hour: fuzzing, faults, kills, load; tells how much was tried (EFFORT=1: in minutes)
+	@$(BIN)/python -m tests.debian
+	BITSTORE_EFFORT=$(EFFORT) $(BIN)/python -m pytest -n 2 tests/hard $(ARGS)
 
 bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -4,15 +4,16 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.stores.fixtures", "tests.stores.seen"]
+from tests.effort import EFFORT
 
-# A slow machine must not fail a test: no deadlines. `HYPOTHESIS_PROFILE=thorough` looks fifty times as hard.
+pytest_plugins = ["tests.stores.fixtures", "tests.stores.seen", "tests.tried"]
+
+# A slow machine must not fail a test: no deadlines.
 settings.register_profile(
     "default",
-    max_examples=100,
+    max_examples=100 * EFFORT,
     deadline=None,
-    derandomize="CI" in os.environ,
+    derandomize="CI" in os.environ and EFFORT == 1,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000, derandomize=False)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.load_profile("default")

@@ -1,11 +1,11 @@
 """What can be asked according to the API's description, and what can't, is asked of a running service by schemathesis.
 
-In everyday tests the same questions each time. BITSTORE_SCHEMA_EXAMPLES is a number of questions per operation: then
-they are others each time (`make test-schema`).
+In everyday tests the same questions each time, with more effort others.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,15 +17,18 @@ import urllib3
 from attrs import frozen
 
 from tests import strategies as bits
+from tests.effort import EFFORT
 from tests.entrypoints.http.example_exchanges import CUT, ORIGIN, PEOPLE
 from tests.entrypoints.http.live_service import MEMORY
-from tests.entrypoints.http.schema_hooks import UPLOAD_VARIABLE, USER
+from tests.hard.schema_hooks import UPLOAD_VARIABLE, USER
 from tests.serve import bitstore_serve
 from tests.tokens import make_token
+from tests.tried import Tried
 
-EXAMPLES = os.environ.get("BITSTORE_SCHEMA_EXAMPLES")
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+_SUMMARY = re.compile(r"(\d+) generated, \1 passed")
 
 
 @frozen
@@ -52,13 +55,14 @@ def begun_upload(origin: str, token: str) -> dict[str, object]:
     return {"metadata": PEOPLE, "path": path, "file": CUT, "upload_id": answer.json()["filedata"][path]["upload_id"]}
 
 
-def test_the_service_answers_as_it_is_described(served: Served, tmp_path: Path) -> None:
-    how = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "8", "--generation-deterministic"]
+def test_the_service_answers_as_it_is_described(served: Served, tmp_path: Path, tried: Tried) -> None:
+    how = ["--generation-deterministic"] if EFFORT == 1 else []
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
             *("run", f"{served.origin}/rawstore/openapi.json", "--url", served.origin),
-            *("--header", f"Auth-Token: {served.token}", "--warnings", "off", *how),
+            *("--header", f"Auth-Token: {served.token}", "--warnings", "off"),
+            *("--max-examples", str(8 * EFFORT), *how),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), UPLOAD_VARIABLE: served.upload},
@@ -70,3 +74,6 @@ def test_the_service_answers_as_it_is_described(served: Served, tmp_path: Path) 
     )
 
     assert done.returncode == 0, done.stdout
+    summary = _SUMMARY.search(done.stdout)
+    assert summary is not None, done.stdout
+    tried("requests of schemathesis", int(summary[1]))
