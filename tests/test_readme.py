@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,10 +18,13 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from entrypoints.cli.main import main
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
+from tests.entrypoints.every_store import OF_THE_SERVICE, s3_variables
 from tests.live import wait_until
 from tests.stores.processes import free_port
+from tests.stores.servers import RunningStore
 from tests.tokens import ed25519_key, private_pem, public_pem, rsa_key
 
 REPOSITORY = Path(__file__).parents[1]
@@ -141,6 +145,55 @@ def test_an_environment_for_each_kind_of_store_is_ready_to_be_pasted(
     monkeypatch.chdir(tmp_path)
     signer = wire(Settings.from_environment({**TOKEN_KEY, **variables})).store.signer
     assert signer.url_prefixes("")[0] == url
+
+
+def printed(name: str) -> tuple[str, list[str]]:
+    """Give a command of the handbook, and the lines that it shows of what the command prints."""
+    found = re.search(rf"<!-- printed: {name} -->\n```\n\$ (.*?)\n(.*?)```", HANDBOOK, re.DOTALL)
+    assert found, name
+    return found[1], [line for line in found[2].splitlines() if line]
+
+
+def assert_shown(shown: list[str], output: str, store: RunningStore) -> None:
+    """Check that these lines are among those of an output, in the same order; the handbook's store has other names."""
+    told = output.replace(store.endpoint_url, "http://127.0.0.1:8333").replace(store.bucket, "files")
+    lines = iter(_of_any_release(told).splitlines())
+    assert [line for line in shown if _of_any_release(line) not in lines] == [], output
+
+
+def _of_any_release(text: str) -> str:
+    return re.sub(r"SeaweedFS \S+ [\d.]+", "SeaweedFS", text)
+
+
+def environment_of(store: RunningStore) -> str:
+    variables = {**OF_THE_SERVICE, **s3_variables(store)}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="commands are pasted by people who have bash")
+def test_the_doctor_says_what_the_handbook_shows(seaweedfs: RunningStore, tmp_path: Path) -> None:
+    command, shown = printed("doctor")
+    commands = f"{environment_of(seaweedfs)}unset STORAGE_FLAVOUR\n{command} || test $? = 1"
+    assert_shown(shown, output_of(commands, tmp_path), seaweedfs)
+
+
+@pytest.mark.skipif(not all(map(shutil.which, _TOOLS)), reason=f"it is for people who have {', '.join(_TOOLS)}")
+def test_an_explanation_is_what_the_handbook_shows(seaweedfs: RunningStore, tmp_path: Path) -> None:
+    command, shown = printed("explain")
+    url = seaweedfs.client().generate_presigned_url(
+        "put_object", {"Bucket": seaweedfs.bucket, "Key": "ada/people/data/people.csv", "ContentType": "text/csv"}
+    )
+    commands = command.replace("…", f"-d id,name -H 'Content-Type: text/plain' {shlex.quote(url)}")
+    assert_shown(shown, output_of(commands, tmp_path), seaweedfs)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`bitstore ([^`]+)`", TEXTS))))
+def test_commands_that_are_named_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, *options = command.split()
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    assert [option for option in options if option.startswith("-") and option not in said] == []
 
 
 def test_extras_that_are_named_exist() -> None:
