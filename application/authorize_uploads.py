@@ -236,4 +236,7 @@ async def decide_uploads(batch: Batch, turns: Turns) -> Sequence[Upload]:
         await turns.pause()  # whoever read so many declarations has had a turn
     while decision.go_on(_DECIDED_PER_TURN):
         await turns.pause()
-    return decision.uploads()
+    uploads = decision.uploads()
+    if len(uploads) > _DECIDED_PER_TURN:
+        await turns.pause()
+    return uploads

@@ -7,7 +7,7 @@ is not UTF-8, a byte order mark, and nesting deeper than anybody needs.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
@@ -37,6 +37,16 @@ def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
     `parse` reads JSON in UTF-8 into plain dicts and lists, and raises ValueError for anything else; the default is the
     standard library's.
     """
+    steps = loads_in_steps(data, parse)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def loads_in_steps(data: bytes, parse: Callable[[bytes], object]) -> Generator[None, None, object]:
+    """Read likewise, for whoever must not do all of it at once. Nothing is given before all has been checked."""
     try:
         value = parse(data)
     except UnicodeDecodeError as error:
@@ -49,6 +59,7 @@ def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
         raise
     except ValueError as error:  # Python's limit on the digits of an integer
         raise NotStrictJson("it has a number with too many digits") from error
+    yield
     _refuse_duplicates(data, _count_members(data, value))
     return value
 

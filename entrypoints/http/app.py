@@ -125,8 +125,10 @@ class _Api:
         principal = await self._principal(request, now)
         body = await self._body(request)
         with self._places:
-            uploads = await self._service.authorize_uploads(principal, wire.parse_upload_request(body), now)
-            files = await self._taking_turns(wire.render_authorized(uploads, self._service.turns))
+            asked = await wire.parse_upload_request(body, self._service.turns)
+            uploads = await self._service.authorize_uploads(principal, asked, now)
+            pieces = wire.render_authorized(uploads, self._service.turns)
+            files = list(pieces) if len(asked.filedata) == 1 else await self._taking_turns(pieces)
         self._audit.authorized(principal, uploads)
         return JsonInPieces(wire.frame_authorized(files), _NOT_CACHED)
 
@@ -135,17 +137,17 @@ class _Api:
         principal = await self._principal(request, now)
         body = await self._body(request)
         with self._places:
-            verdicts = await self._service.verify_uploads(principal, wire.parse_upload_request(body), now)
+            asked = await wire.parse_upload_request(body, self._service.turns)
+            verdicts = await self._service.verify_uploads(principal, asked, now)
             files = await self._taking_turns(wire.render_verdicts(verdicts, self._service.turns))
         return JsonInPieces(wire.frame_verdicts(files), _NOT_CACHED)
 
     async def _taking_turns(self, pieces: Iterator[bytes]) -> Sequence[bytes]:
-        """Make the pieces of an answer, and let others have their turn between them."""
+        """Make the pieces of an answer, and let others have their turn after each."""
         made: list[bytes] = []
         for piece in pieces:
-            if made:
-                await self._service.turns.pause()
             made.append(piece)
+            await self._service.turns.pause()
         return made
 
     async def _body(self, request: Request) -> bytes:
@@ -203,7 +205,7 @@ class _Api:
     async def _presign_many(self, request: Request, principal: Principal, now: datetime) -> Response:
         body = await self._body(request)
         with self._places:
-            asked = wire_reads.parse_downloads_request(body)
+            asked = await wire_reads.parse_downloads_request(body, self._service.turns)
             signed = await self._service.presign_downloads(principal, asked, now)
             files = await self._taking_turns(wire_reads.render_signed_downloads(signed, self._service.turns))
         self._audit.presigned_many(principal, len(set(asked.names)))

@@ -26,7 +26,7 @@ from domain.uploads import (
     UploadMethod,
     UploadWishes,
 )
-from entrypoints.http.decoding import decode_body, raw_query_values
+from entrypoints.http.decoding import decode_any_body, decode_body, raw_query_values
 from entrypoints.http.wire_types import (
     AuthorizedFile,
     FileVerdict,
@@ -106,9 +106,9 @@ def _too_large(max_bytes: int) -> BitstoreError:
     return BitstoreError(ErrorCode.BODY_TOO_LARGE, f"the body is over the limit of {max_bytes} bytes")
 
 
-def parse_upload_request(body: bytes) -> UploadRequest:
+async def parse_upload_request(body: bytes, turns: Turns) -> UploadRequest:
     """Read the body of /authorize and /verify; what it says of each file is not looked at. Raises `InvalidInput`."""
-    asked = decode_body(body, UploadBody)
+    asked = await decode_any_body(body, UploadBody, turns)
     # Methods that this service doesn't know are no fault of a client that could send them.
     accept = None if asked.accept is None else frozenset(method for method in UploadMethod if method in asked.accept)
     wishes = UploadWishes(accept, asked.overwrite, frozenset(asked.require or ()))

@@ -12,7 +12,7 @@ from application.presign_download import DownloadRequest
 from application.presign_downloads import DownloadsRequest
 from domain.errors import ErrorCode, InvalidInput
 from domain.uploads import SignedDownload
-from entrypoints.http.decoding import decode_body, decode_query
+from entrypoints.http.decoding import decode_any_body, decode_query
 from entrypoints.http.wire import add_digests, iso_time, render_members
 from entrypoints.http.wire_types import ListQuery, PresignAnswer, PresignBody, PresignQuery, StoredObject
 
@@ -23,9 +23,9 @@ def parse_download_request(request: Request) -> DownloadRequest:
     return DownloadRequest(asked.url, asked.ownerid, asked.filename, _lifetime(asked.expires_in))
 
 
-def parse_downloads_request(body: bytes) -> DownloadsRequest:
+async def parse_downloads_request(body: bytes, turns: Turns) -> DownloadsRequest:
     """Read the body of a POST to /presign; what it says of each file is not looked at. Raises `InvalidInput`."""
-    asked = decode_body(body, PresignBody)
+    asked = await decode_any_body(body, PresignBody, turns)
     names = asked.urls if asked.paths is None else asked.paths
     if names is None or (asked.paths is not None and asked.urls is not None):
         raise InvalidInput(ErrorCode.INVALID_REQUEST, "either paths or urls must be given, and not both")

@@ -83,5 +83,6 @@ def _seconds_per_file(
 
 
 async def _answer(service: Service, body: bytes) -> JsonInPieces:
-    uploads = await service.authorize_uploads(workload.PRINCIPAL, parse_upload_request(body), datetime.now(UTC))
+    asked = await parse_upload_request(body, service.turns)
+    uploads = await service.authorize_uploads(workload.PRINCIPAL, asked, datetime.now(UTC))
     return JsonInPieces(frame_authorized(list(render_authorized(uploads, service.turns))), {})

@@ -1,17 +1,28 @@
 """Bodies and queries are decoded by their types, and what doesn't fit is refused in words for people."""
 
+import asyncio
 import json
 from typing import Annotated, Any
 
 import pytest
+from attrs import field, frozen
 from msgspec import Struct
 from starlette.requests import Request
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import Owner
 from domain.multipart import UploadId
-from entrypoints.http.decoding import decode_body, decode_query
+from entrypoints.http.decoding import decode_any_body, decode_body, decode_query
 from entrypoints.http.wire_types import MultipartBody, PresignQuery, UploadBody
+from entrypoints.runtime import FairTurns
+
+
+@frozen
+class _CountedTurns(FairTurns):
+    pauses: list[None] = field(factory=list)
+
+    async def pause(self) -> None:
+        self.pauses.append(None)
 
 
 def asked(query: str) -> Request:
@@ -50,6 +61,28 @@ class TestBodies:
 
     def test_texts_of_the_domain_are_made_by_it(self) -> None:
         assert type(decode_body(json.dumps(IN_PARTS).encode(), MultipartBody).upload_id) is UploadId
+
+    def test_a_long_body_is_read_likewise_and_in_turns(self) -> None:
+        files: dict[str, Any] = {f"{number:0200}": {"length": 1} for number in range(2_000)}
+        turns = _CountedTurns()
+
+        body = json.dumps({**UPLOAD, "filedata": files})
+        assert asyncio.run(decode_any_body(body.encode(), UploadBody, turns)).filedata == files
+        assert len(turns.pauses) == 1
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            ('{"metadata":{},"metadata":{}}', ErrorCode.INVALID_JSON),
+            ('{"metadata":NaN}', ErrorCode.INVALID_JSON),
+            ("[]", ErrorCode.INVALID_REQUEST),
+        ],
+    )
+    @pytest.mark.parametrize("padding", [0, 500_000])
+    def test_however_long_it_is_the_same_is_refused(self, body: str, code: ErrorCode, padding: int) -> None:
+        with pytest.raises(InvalidInput) as raised:
+            asyncio.run(decode_any_body(body.encode() + b" " * padding, UploadBody, FairTurns()))
+        assert raised.value.code is code
 
     @pytest.mark.parametrize(
         ("changes", "message"),
