@@ -232,11 +232,23 @@ class Tree:
         self._made = True
 
     def _make_root(self) -> None:
-        missing = [path for path in (self._root, *self._root.parents) if not path.exists()]
-        for path in reversed(missing):
-            path.mkdir(mode=0o700, exist_ok=True)
+        """Make what is missing on the way to the root, durably.
+
+        What is there may have been made by a process that died before it had synced it.
+        """
+        for path in reversed((self._root, *self._root.parents)):
+            if not path.exists():
+                path.mkdir(mode=0o700, exist_ok=True)
+            elif not _may_be_ours(path):
+                continue
             with opened(os.open(path.parent, _READ_DIRECTORY)) as parent:
                 sync(parent)
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Tell whether we can have made this directory: it is ours, and so is the right to make another one beside it."""
+    is_ours = path.stat().st_uid == os.geteuid() and not path.is_mount()
+    return is_ours and os.access(path.parent, os.R_OK | os.W_OK)
 
 
 def open_file(name: str, directory: int) -> int | None:

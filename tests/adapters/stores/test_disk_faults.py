@@ -224,6 +224,18 @@ def test_it_is_acknowledged_only_when_it_is_durable(
     assert synced == [("object", False), ("objects", False), ("owner", False), ("dataset", True)]
 
 
+def test_the_way_to_the_root_is_durable_though_the_process_died_that_made_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.mkdir(parents=True)
+    ways = [root, *root.parents[:3]]
+    numbers = [path.stat().st_ino for path in ways]
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    run(DiskObjects(root).start())
+    assert [number for number in synced if number in numbers] == numbers[::-1]
+
+
 def test_what_is_known_to_be_durable_is_not_synced_again(store: DiskObjects, synced: list[tuple[str, bool]]) -> None:
     run(put(store, b"first"))
     synced.clear()
