@@ -22,7 +22,7 @@ from attrs import frozen
 from adapters.stores.disk_format import DamagedFile, read_info
 from adapters.stores.disk_incoming import IncomingFile
 from adapters.stores.disk_parts import PartFile, UploadFolder, opened_upload
-from adapters.stores.disk_tree import Tree, opened, translated
+from adapters.stores.disk_tree import Tree, opened, sync, translated
 from adapters.stores.served_uploads import became, check_digests, require_parts
 from application.ports import ObjectExists, ObjectInfo, PartsChanged, Progress, StorageFailed
 from domain.keys import ObjectKey
@@ -39,12 +39,10 @@ _RETRY_SECONDS = 0.05
 
 def look_at(tree: Tree, key: ObjectKey, upload_id: UploadId) -> Progress | None:
     """Tell how far an upload has come; None if there is none at this key. Raises `StorageError`."""
-    with translated("look at an upload"):
-        with opened_upload(tree, upload_id, key) as folder:
-            arrived = None if folder is None else {number: file.part for number, file in folder.parts().items()}
-        # In this order: an upload stays in its place until its object is there.
-        info = _object_at(tree, key)
-        if info is not None and became(upload_id, info):
+    with translated("look at an upload"), opened_upload(tree, upload_id, key) as folder:
+        arrived = None if folder is None else {number: file.part for number, file in folder.parts().items()}
+        # In this order: an upload stays in its place until its object is there, and durable.
+        if _has_become(tree, key, upload_id) and (folder is None or _is_finished(tree, key, folder)):
             return Progress({}, is_complete=True)
         return None if arrived is None else Progress(arrived)
 
@@ -68,7 +66,7 @@ class Workshop:
             info = _object_at(self.tree, key)
             if info is not None and became(upload_id, info):
                 if folder is not None:
-                    _clear_away(folder)
+                    _finish(self.tree, key, folder)
                 return
             if folder is None:
                 raise PartsChanged("the upload has ended")
@@ -136,6 +134,25 @@ def _damaged(folder: UploadFolder, file: PartFile) -> StorageFailed:
     return StorageFailed("can't complete an upload: one of its parts is damaged")
 
 
+def _is_finished(tree: Tree, key: ObjectKey, folder: UploadFolder) -> bool:
+    """Finish an upload whose object is there; say no if somebody makes it just now, who may yet take it back."""
+    try:
+        fcntl.flock(folder.description, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    if not _has_become(tree, key, folder.upload_id):
+        return False
+    _finish(tree, key, folder)
+    return True
+
+
+def _finish(tree: Tree, key: ObjectKey, folder: UploadFolder) -> None:
+    """End an upload whose maker died: perhaps after the object got its name, and before that would survive."""
+    with tree.place_of(key) as place:
+        sync(place)
+    _clear_away(folder)
+
+
 def _clear_away(folder: UploadFolder) -> None:
     """End an upload whose object is there. If this fails, whoever completes or aborts it again does it."""
     try:
@@ -143,6 +160,11 @@ def _clear_away(folder: UploadFolder) -> None:
             folder.end()
     except OSError as error:
         _log.warning("The parts of an upload that was completed stay for now: %s", error)
+
+
+def _has_become(tree: Tree, key: ObjectKey, upload_id: UploadId) -> bool:
+    info = _object_at(tree, key)
+    return info is not None and became(upload_id, info)
 
 
 def _object_at(tree: Tree, key: ObjectKey) -> ObjectInfo | None:

@@ -185,9 +185,16 @@ def half_ended(store: DiskObjects, root: Path, caplog: pytest.LogCaptureFixture)
     return begun
 
 
-def test_what_was_completed_is_told_though_its_parts_are_there(store: DiskObjects, half_ended: MultipartUpload) -> None:
-    assert run(is_complete(store, half_ended))
+def test_it_is_pending(store: DiskObjects, half_ended: MultipartUpload) -> None:
     assert [upload.upload_id for upload in run(pending(store))] == [half_ended.upload_id]
+
+
+def test_to_ask_whether_it_is_complete_removes_the_parts(
+    store: DiskObjects, root: Path, half_ended: MultipartUpload
+) -> None:
+    assert run(is_complete(store, half_ended))
+    assert files(root) == [place(root)]
+    assert run(is_complete(store, half_ended))
 
 
 def test_to_complete_it_again_removes_the_parts(store: DiskObjects, root: Path, half_ended: MultipartUpload) -> None:

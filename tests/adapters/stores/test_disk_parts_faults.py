@@ -4,7 +4,7 @@ import asyncio
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -269,6 +269,23 @@ def test_a_part_is_acknowledged_only_when_it_is_durable(store: DiskObjects, root
     run(scenario())
 
 
+@pytest.mark.parametrize("ask", [is_complete, lambda store, begun: store.complete(begun, [], NOW)])
+def test_an_object_is_durable_before_it_is_told_that_it_is_complete(
+    store: DiskObjects, root: Path, synced: list[str], ask: Callable[[DiskObjects, MultipartUpload], Awaitable[object]]
+) -> None:
+    """Whoever made it died when it had its name, and before that was synced."""
+
+    async def scenario() -> None:
+        begun = await begin_with_parts(store)
+        with Fault("rename", errno.EIO).injected():
+            await complete(store, begun)
+        synced.clear()
+        await ask(store, begun)
+        assert synced == [str(place(root).parent.relative_to(root)), "uploads"]
+
+    run(scenario())
+
+
 def test_an_earlier_part_stays_until_the_later_is_durable(
     store: DiskObjects, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +368,30 @@ def test_whoever_completes_second_waits_and_finds_it_done(
         async with opened(store) as stored:
             assert stored.info.modified == NOW
         assert files(root) == [place(root)]
+
+    run(scenario())
+
+
+def test_an_object_that_may_yet_be_taken_back_is_not_told_to_be_complete(
+    store: DiskObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        await put(store, b"old")
+        begun = await begin_with_parts(store)
+        parts = await arrived(store, begun)
+        with monkeypatch.context() as patch:
+            gate = Gate(patch, os, "fsync", then=Fault("fsync", errno.EIO), applies=on_directory)
+            making = asyncio.create_task(complete(store, begun))
+            await gate.entered()
+            assert await get(store) == CONTENT
+            assert await arrived(store, begun) == parts
+            gate.open()
+            with pytest.raises(Unavailable):
+                await making
+        assert await get(store) == b"old"
+        assert await arrived(store, begun) == parts
+        await complete(store, begun)
+        assert await is_complete(store, begun)
 
     run(scenario())
 
