@@ -61,15 +61,13 @@ class PartFile:
     part: ArrivedPart
 
 
-class UploadFolder:
-    """The directory of a pending upload, open, with its description. It may end at any time, except while `held`."""
+class UploadPlace:
+    """The directory of a pending upload, open, whatever is in it. It may end at any time, except while `held`."""
 
-    def __init__(self, tree: Tree, upload_id: UploadId, directory: int, description: int) -> None:
+    def __init__(self, tree: Tree, upload_id: UploadId, directory: int) -> None:
         self._tree = tree
         self._directory = directory
         self.upload_id = upload_id
-        self.description = description
-        self.begun = read_begun(description)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -82,6 +80,23 @@ class UploadFolder:
             yield
         finally:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
+
+    def end(self) -> None:
+        """Take the upload from its place, durably, and remove it. Raises `PartsChanged` if it has ended, or OSError."""
+        with self._tree.uploads() as uploads, self._tree.incoming() as incoming:
+            with self.held():
+                os.rename(self.upload_id, self.upload_id, src_dir_fd=uploads, dst_dir_fd=incoming)
+                sync(uploads)
+            remove_directory(self.upload_id, incoming, self._directory)
+
+
+class UploadFolder(UploadPlace):
+    """The directory of a pending upload, open, with its description. Raises `DamagedFile` or OSError."""
+
+    def __init__(self, tree: Tree, upload_id: UploadId, directory: int, description: int) -> None:
+        super().__init__(tree, upload_id, directory)
+        self.description = description
+        self.begun = read_begun(description)
 
     def parts(self) -> Mapping[int, PartFile]:
         """List the parts that have arrived, by number."""
@@ -114,14 +129,6 @@ class UploadFolder:
         """Open a part for reading; None if it was replaced, or the upload has ended. Raises OSError."""
         return open_file(file.name, self._directory)
 
-    def end(self) -> None:
-        """Take the upload from its place, durably, and remove it. Raises `PartsChanged` if it has ended, or OSError."""
-        with self._tree.uploads() as uploads, self._tree.incoming() as incoming:
-            with self.held():
-                os.rename(self.upload_id, self.upload_id, src_dir_fd=uploads, dst_dir_fd=incoming)
-                sync(uploads)
-            remove_directory(self.upload_id, incoming, self._directory)
-
 
 def _part_files(names: Iterable[str]) -> Iterator[PartFile]:
     for name in names:
@@ -141,11 +148,19 @@ def opened_upload(tree: Tree, upload_id: UploadId, key: ObjectKey | None = None)
 
 
 def _find(tree: Tree, upload_id: UploadId, stack: ExitStack) -> UploadFolder | None:
-    uploads = stack.enter_context(tree.uploads())
-    try:
-        directory = stack.enter_context(opened(enter_directory(upload_id, uploads)))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    directory = _enter(tree, upload_id, stack)
+    return None if directory is None else _read(tree, upload_id, directory, stack)
+
+
+def _enter(tree: Tree, upload_id: UploadId, stack: ExitStack) -> int | None:
+    with tree.uploads() as uploads:
+        try:
+            return stack.enter_context(opened(enter_directory(upload_id, uploads)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _read(tree: Tree, upload_id: UploadId, directory: int, stack: ExitStack) -> UploadFolder | None:
     description = open_file(_DESCRIPTION, directory)
     try:
         if description is not None:
@@ -153,8 +168,9 @@ def _find(tree: Tree, upload_id: UploadId, stack: ExitStack) -> UploadFolder | N
         problem = "it isn't there"
     except DamagedFile as damage:
         problem = str(damage)
-    if is_at(upload_id, uploads, directory):
-        _log.error("The description of the upload %s is damaged: %s", upload_id, problem)
+    with tree.uploads() as uploads:
+        if is_at(upload_id, uploads, directory):
+            _log.error("The description of the upload %s is damaged: %s", upload_id, problem)
     return None
 
 
@@ -195,10 +211,19 @@ def drop_all(tree: Tree, upload_ids: Iterable[UploadId]) -> None:
 
 
 def drop(tree: Tree, upload_id: UploadId, key: ObjectKey | None = None) -> None:
-    """Drop an upload, if there is one at this key, and its parts. Raises `StorageError`."""
-    with translated("abort an upload"), opened_upload(tree, upload_id, key) as folder, suppress(PartsChanged):
-        if folder is not None:
-            folder.end()
+    """Drop an upload, if there is one at this key, and its parts. Raises `StorageError`.
+
+    Where nobody can tell its key any more, whoever knows its id may drop it: nothing else can be done with it.
+    """
+    if not is_our_id(upload_id):
+        return
+    with translated("abort an upload"), ExitStack() as stack, suppress(PartsChanged):
+        directory = _enter(tree, upload_id, stack)
+        if directory is None:
+            return
+        folder = _read(tree, upload_id, directory, stack)
+        if folder is None or key in (None, folder.begun.key):
+            UploadPlace(tree, upload_id, directory).end()
 
 
 def take_part(tree: Tree, key: ObjectKey, upload_id: UploadId) -> IncomingFile | None:

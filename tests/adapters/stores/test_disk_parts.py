@@ -243,6 +243,8 @@ def test_an_upload_with_a_damaged_description_is_none_and_is_logged(
             assert [upload.upload_id for upload in await pending(store)] == [whole.upload_id]
         assert damaged.upload_id in caplog.text
         await assert_no_upload(store, damaged)
+        await store.abort(KEY, damaged.upload_id, NOW)
+        assert files(root) == [folder(root, whole) / "upload"]
 
     run(scenario())
 
@@ -257,6 +259,8 @@ def test_an_upload_without_a_description_is_none_and_is_logged(
             assert await pending(store) == []
         assert begun.upload_id in caplog.text
         await assert_no_upload(store, begun)
+        await store.abort(KEY, begun.upload_id, NOW)
+        assert files(root) == []
 
     run(scenario())
 
