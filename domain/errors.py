@@ -69,6 +69,8 @@ class ErrorCode(StrEnum):
     OVER_QUOTA = "over_quota"
 
     # HTTP
+    MALFORMED_HTTP = "malformed_http"
+    HEAD_TOO_LARGE = "head_too_large"
     BODY_TOO_LARGE = "body_too_large"
     BODY_TIMEOUT = "body_timeout"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"

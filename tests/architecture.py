@@ -126,7 +126,9 @@ ZONES: Mapping[str, Zone] = {
     "entrypoints.cli.progress_bars": Zone(LAYERS, _ATTRS | {"rich"}),
     "entrypoints": Zone(
         LAYERS,
-        _ATTRS | {"cryptography", "jwt", "msgspec", "orjson", "python_multipart", "starlette", "urllib3", "uvicorn"},
+        _ATTRS
+        | {"cryptography", "httptools", "jwt", "msgspec", "orjson", "python_multipart", "starlette", "urllib3"}
+        | {"uvicorn"},
         knows_http=True,
     ),
 }

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from entrypoints.http.protocol import StrictHttp
+
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.005
@@ -23,7 +25,13 @@ def serving(make_app: Callable[[str], ASGIApp]) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            make_app(origin), log_config=None, access_log=False, lifespan="auto", ws="none", timeout_graceful_shutdown=1
+            make_app(origin),
+            http=StrictHttp,
+            ws="none",
+            lifespan="auto",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), name=f"server of {origin}")

@@ -75,7 +75,7 @@ def server_options() -> dict[str, Any]:
     """Give the options that every way of serving shares."""
     return {
         "loop": "uvloop" if sys.platform != "win32" else "asyncio",
-        "http": "httptools",
+        "http": "entrypoints.http.protocol:StrictHttp",
         "ws": "none",
         "access_log": False,
         "server_header": False,

@@ -57,6 +57,10 @@ ANSWERS: Final[Mapping[ErrorCode, CodeAnswer]] = {
     ErrorCode.PERMISSION_MISSING: CodeAnswer(403, "the token doesn't allow uploads"),
     ErrorCode.NOT_OWNER: CodeAnswer(403, "the owner is not the user of the token, or an object not the owner's"),
     ErrorCode.OVER_QUOTA: CodeAnswer(403, "more bytes are declared than the token allows"),
+    ErrorCode.MALFORMED_HTTP: CodeAnswer(
+        400, "this is no HTTP/1.1, or could be read in two ways; the connection is closed"
+    ),
+    ErrorCode.HEAD_TOO_LARGE: CodeAnswer(431, "the URL and the headers are longer than a request may have them"),
     ErrorCode.BODY_TOO_LARGE: CodeAnswer(413, "the body is longer than a request may be"),
     ErrorCode.BODY_TIMEOUT: CodeAnswer(408, "the body took too long to arrive"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: CodeAnswer(415, "the body is compressed"),

@@ -155,6 +155,13 @@ BITSTORE = Table(
             "declare fewer files at once, or raise MAX_BODY_BYTES",
         ),
         rule(
+            f"{ErrorCode.MALFORMED_HTTP} {ErrorCode.HEAD_TOO_LARGE}",
+            Topic.REQUEST,
+            "the request isn't HTTP/1.1 as it should be, or its URL and headers are too long",
+            "look at what a proxy in front of the service makes of it: it needs exactly one Host, one way to tell the "
+            "length of the body, and at most 64 KiB before it",
+        ),
+        rule(
             f"{ErrorCode.NOT_FOUND} {ErrorCode.METHOD_NOT_ALLOWED}",
             Topic.REQUEST,
             "the service has nothing at this URL, or not for this method",

@@ -71,7 +71,8 @@ Members that are not described here are ignored, and answers may get more.
 
 **Errors** always have the shape of `ErrorAnswer`. Programs go by the code, which keeps its meaning; messages are for \
 people. Of a batch every bad file is named at once, in `details`. A URL or a method that isn't here is answered with \
-`not_found` (404) or `method_not_allowed` (405).\
+`not_found` (404) or `method_not_allowed` (405), what is no HTTP or has too large a head with `malformed_http` (400) \
+or `head_too_large` (431), wherever it goes.\
 """
 _SERVED_STORE: Final = """
 

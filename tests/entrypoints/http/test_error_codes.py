@@ -43,6 +43,7 @@ def test_an_answer_is_an_error_and_says_what_it_means(code: ErrorCode) -> None:
         (InvalidInput(ErrorCode.OBJECT_EXISTS, ""), 409),
         (InvalidInput(ErrorCode.TOO_MANY_FILES, ""), 413),
         (BitstoreError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, ""), 415),
+        (BitstoreError(ErrorCode.HEAD_TOO_LARGE, ""), 431),
         (BitstoreError(ErrorCode.INTERNAL_ERROR, ""), 500),
         (Unavailable(ErrorCode.STORE_UNAVAILABLE, ""), 503),
     ],
