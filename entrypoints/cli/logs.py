@@ -30,6 +30,8 @@ def configure_logging(log_format: str, level: str = "INFO") -> None:
     for name in ("azure", "botocore", "urllib3"):
         # The SDKs log whole requests, signatures included, at the levels below.
         logging.getLogger(name).setLevel("WARNING")
+    # It warns of each form that it refuses, which is its sender's business.
+    logging.getLogger("python_multipart").setLevel("ERROR")
     logging.captureWarnings(capture=True)
     send_events_to(lines)
 

@@ -5,7 +5,8 @@ nothing ("POST Object" in the Amazon S3 API reference). Everything but the file 
 never more in memory than one piece of the body.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from attrs import field, frozen
@@ -27,6 +28,7 @@ MAX_OVERHEAD_BYTES = 64 * 1024
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER_BYTES = 4 * 1024
 _MAX_BOUNDARY_BYTES = 200
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @frozen
@@ -128,11 +130,14 @@ class _Parts:
         self._header_value += data[start:end]
 
     def _on_header_end(self) -> None:
-        self._headers[self._header_name.lower()] = self._header_value
+        name = self._header_name.lower()
+        if name in self._headers:
+            raise _malformed("A part has a header more than once.")
+        self._headers[name] = self._header_value
         self._header_name = self._header_value = b""
 
     def _on_part(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        disposition, options = _taken_apart(self._headers.get(b"content-disposition", b"").decode("latin-1"))
         if disposition != b"form-data" or b"name" not in options:
             raise _malformed("Each part needs a Content-Disposition with a name.")
         name = _utf8(options[b"name"])
@@ -179,13 +184,19 @@ class _Parts:
 
 
 def _boundary_of(content_type: str | None) -> bytes:
-    media_type, options = parse_options_header(content_type)
+    media_type, options = _taken_apart(content_type or "")
     boundary = options.get(b"boundary", b"")
     if media_type != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY_BYTES:
         raise S3Refusal(
             "RequestIsNotMultiPartContent", "Bucket POST must be of the enclosure-type multipart/form-data."
         )
     return boundary
+
+
+def _taken_apart(header: str) -> tuple[bytes, Mapping[bytes, bytes]]:
+    """Give the value and the parameters of a header; nothing of one that has a parameter twice."""
+    names = [parameter.partition("=")[0].strip().lower() for parameter in _QUOTED.sub("", header).split(";")[1:]]
+    return parse_options_header(header) if len(set(names)) == len(names) else (b"", {})
 
 
 def _utf8(raw: bytes) -> str:

@@ -104,7 +104,8 @@ class Uploads:
 
     async def post_form(self, request: StoreRequest) -> Response:
         """Take a browser-based upload ("POST Object"). Raises what any of its stages refuses."""
-        form = await open_form(request.headers.get("content-type"), request.body.chunks())
+        types = request.headers.getlist("content-type")
+        form = await open_form(types[0] if len(types) == 1 else None, request.body.chunks())
         accepted = self._judge(form)
         key = checked_key(accepted.key)
         greatest = self.max_bytes if accepted.max_length is None else min(accepted.max_length, self.max_bytes)

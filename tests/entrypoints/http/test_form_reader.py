@@ -82,6 +82,23 @@ def test_a_filename_that_is_not_utf8_is_kept_apart_from_every_text() -> None:
     assert read([body]).filename == "d\udce9j\udce0"
 
 
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        # As .NET writes it.
+        "name=file; filename=a.csv; filename*=utf-8''a.csv",
+        """name="file"; filename*=utf-8''b.csv; filename="a.csv\"""",
+    ],
+)
+def test_an_extended_filename_means_nothing(disposition: str) -> None:
+    assert read([form(part(disposition, b""))]).filename == "a.csv"
+
+
+def test_what_looks_like_a_parameter_in_a_name_is_a_part_of_it() -> None:
+    body = form(part('name="file"; filename="a; filename=b; name=\\"c\\".csv"', b""))
+    assert read([body]).filename == 'a; filename=b; name="c".csv'
+
+
 _CONTENTS = st.binary(max_size=300) | st.lists(
     st.sampled_from(
         [b"\r", b"\n", b"-", b"\r\n", b"--", b"\r\n--", b"\r\n--frontie", b"\r\n--frontierx", b"--frontier"]
@@ -156,6 +173,7 @@ def test_a_form_that_is_cut_off_is_refused(length: int) -> None:
         "multipart/form-data; boundary=",
         f"multipart/mixed; boundary={BOUNDARY}",
         "multipart/form-data; boundary=" + "b" * 300,
+        f"multipart/form-data; boundary={BOUNDARY}; boundary=another",
     ],
 )
 def test_what_is_no_multipart_form_is_refused(content_type: str | None) -> None:
@@ -175,6 +193,10 @@ def test_what_is_no_multipart_form_is_refused(content_type: str | None) -> None:
         form(part('name="k"', b"", *["X-Header: x"] * form_reader.MAX_PART_HEADERS), FILE),
         form(part('name="k"', b"", "X-Header: " + "x" * form_reader.MAX_PART_HEADER_BYTES), FILE),
         form(part('name="k"', b"", "X Header: x"), FILE),
+        form(part('name="k"; name="acl"', b""), FILE),
+        form(part('name="k"; NAME=acl', b""), FILE),
+        form(part('name="k"', b"", 'Content-Disposition: form-data; name="acl"'), FILE),
+        form(part('name="file"; filename="a.csv"; filename="b.csv"', b"")),
     ],
 )
 def test_malformed_forms_are_refused(body: bytes) -> None:

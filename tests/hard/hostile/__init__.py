@@ -1,0 +1,1 @@
+"""Input that nobody means well with, over HTTP against a running server."""

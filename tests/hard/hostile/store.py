@@ -1,0 +1,175 @@
+"""An embedded store in a process of its own, and what must be true of it whatever is sent to it."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from attrs import define, field
+
+from tests import strategies as bits
+from tests.entrypoints.http.live_service import MEMORY
+from tests.entrypoints.http.live_store import ACCESS_KEY, BUCKET, REGION, SECRET_KEY
+from tests.hard.hostile.exchange import Answer, Request, exchange, only
+from tests.live import wait_until
+from tests.serve import bitstore_serve
+from tests.tokens import make_token
+
+OWNER, DATASET = "alice", "tides"
+PREFIX = f"{OWNER}/{DATASET}"
+CONTENT = b"id,name\n1,Ada\n2,Grace\n"
+MD5 = b64encode(hashlib.md5(CONTENT).digest()).decode()
+MAX_FILE_BYTES = 1 << 20
+BUCKET_PATH = f"/store/{BUCKET}"
+
+Expected = tuple[int, str]
+"""A status, and the code of an error."""
+
+DENIED: Expected = (403, "AccessDenied")
+MISMATCH: Expected = (403, "SignatureDoesNotMatch")
+UNKNOWN_KEY: Expected = (403, "InvalidAccessKeyId")
+ARGUMENT: Expected = (400, "InvalidArgument")
+POLICY: Expected = (400, "InvalidPolicyDocument")
+MALFORMED: Expected = (400, "MalformedPOSTRequest")
+FIELDS_TOO_LARGE: Expected = (400, "MaxPostPreDataLengthExceededError")
+NO_ONE_FILE: Expected = (400, "IncorrectNumberOfFilesInPostRequest")
+NO_FORM: Expected = (412, "RequestIsNotMultiPartContent")
+TOO_LARGE: Expected = (400, "EntityTooLarge")
+TOO_SMALL: Expected = (400, "EntityTooSmall")
+BAD_DIGEST: Expected = (400, "BadDigest")
+NO_DIGEST: Expected = (400, "InvalidDigest")
+KEY_TOO_LONG: Expected = (400, "KeyTooLongError")
+BAD_TOKEN: Expected = (400, "InvalidToken")
+PARAMETERS: Expected = (400, "AuthorizationQueryParametersError")
+BAD_URI: Expected = (400, "InvalidURI")
+NOT_IMPLEMENTED: Expected = (400, "NotImplemented")
+NO_LENGTH: Expected = (411, "MissingContentLength")
+NO_RANGE: Expected = (416, "InvalidRange")
+PRECONDITION: Expected = (412, "PreconditionFailed")
+NO_BUCKET: Expected = (404, "NoSuchBucket")
+NO_KEY: Expected = (404, "NoSuchKey")
+NO_UPLOAD: Expected = (404, "NoSuchUpload")
+NO_METHOD: Expected = (405, "MethodNotAllowed")
+NO_ROUTE: Expected = (404, "not_found")
+NO_HTTP: Expected = (400, "malformed_http")
+NO_ANSWER: Expected = (0, "")
+"""The request never becomes whole: the connection just ends."""
+
+_SETTINGS: Mapping[str, str] = {
+    **MEMORY,
+    "STORAGE_BACKEND": "disk",
+    "STORAGE_DISK_ROOT": "root",
+    "STORAGE_REGION": REGION,
+    "STORAGE_BUCKET_NAME": BUCKET,
+    "STORAGE_ACCESS_KEY_ID": ACCESS_KEY,
+    "STORAGE_SECRET_ACCESS_KEY": SECRET_KEY,
+    "MAX_FILE_BYTES": str(MAX_FILE_BYTES),
+    "LOG_REQUESTS": "true",
+}
+
+
+@define
+class Target:
+    """A service with a disk store that is running, and what was sent to it."""
+
+    origin: str
+    root: Path
+    log: Path
+    _statuses: dict[str, int] = field(factory=dict)
+    """What each request was answered with; 0 is nothing."""
+    _secrets: set[str] = field(factory=set, repr=False)
+
+    @property
+    def host(self) -> str:
+        """What clients put into the header Host."""
+        return self.origin.removeprefix("http://")
+
+    def contents(self) -> dict[str, tuple[int, int]]:
+        """Give the size and the time of each file in the store's folder."""
+        stats = {path: path.stat() for path in self.root.rglob("*") if path.is_file()}
+        return {str(path.relative_to(self.root)): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+
+    def ask(self, request: Request, *secrets: str, then_ends: bool = False) -> Answer:
+        """Send a request, of which `secrets` are part, and check what must hold of all answers.
+
+        The answer has the status 0 if there is none.
+        """
+        request_id = f"s{len(self._statuses)}"
+        self._secrets.update(secrets)
+        is_head = request.method == "HEAD"
+        sent = request.wire(f"X-Request-Id: {request_id}")
+        answers = exchange(self.origin, sent, then_ends=then_ends, is_head=is_head)
+        answer = only(answers) if answers else Answer(0, {}, b"")
+        self._statuses[request_id] = 0 if answer.code == NO_HTTP[1] else answer.status
+        assert answer.status < 500, answer
+        shown = f"{answer.headers}{answer.body.decode('latin-1')}"
+        assert not [secret for secret in (*secrets, SECRET_KEY) if secret in shown]
+        return answer
+
+    def refuse(self, request: Request, expected: Expected, *secrets: str) -> None:
+        """Send what must be refused, and change nothing that is stored."""
+        before = self.contents()
+        answer = self.ask(request, *secrets, then_ends=expected is NO_ANSWER)
+        if expected is NO_ANSWER:
+            assert answer.status == 0
+            wait_until(lambda: self.contents() == before)
+            return
+        assert (answer.status, answer.code) == (expected[0], "" if request.method == "HEAD" else expected[1]), answer
+        assert CONTENT not in answer.body
+        assert self.contents() == before
+
+    def begun_upload(self) -> tuple[str, str]:
+        """Begin an upload in parts; give its id, and the key of what it becomes."""
+        body = {
+            "metadata": {"owner": OWNER, "name": DATASET},
+            "filedata": {"parts.csv": {"length": len(CONTENT), "md5": MD5}},
+            "accept": ["MULTIPART"],
+        }
+        token = make_token(bits.good_claims(OWNER, now=datetime.now(UTC)))
+        answer = urllib3.request("POST", f"{self.origin}/rawstore/authorize", json=body, headers={"Auth-Token": token})
+        return answer.json()["filedata"]["parts.csv"]["upload_id"], f"{PREFIX}/parts.csv"
+
+    def is_well(self) -> None:
+        """Check that it is alive, has answered nothing by a fault of its own, and has told nothing that it mustn't."""
+        assert urllib3.request("GET", f"{self.origin}/readyz").json() == {"status": "ready"}
+        metrics = urllib3.request("GET", f"{self.origin}/metrics").data.decode()
+        assert 'status="5' not in metrics
+        answered = {request_id: status for request_id, status in self._statuses.items() if status}
+        told: dict[str, list[dict[str, Any]]] = {}
+
+        def is_all_told() -> bool:
+            told.clear()
+            told.update(self._events())
+            return answered.keys() <= told.keys()
+
+        wait_until(is_all_told)
+        for request_id, status in answered.items():
+            [line] = told[request_id]
+            assert (line["message"], line["status"]) == ("request", str(status))
+        assert not [secret for secret in (*self._secrets, SECRET_KEY, "X-Amz", "x-amz") if secret in metrics]
+
+    def _events(self) -> Mapping[str, list[dict[str, Any]]]:
+        """Read the log: one line of ASCII for each event, no secrets, and nothing worse than a client's fault."""
+        log = self.log.read_text("ascii")
+        lines = log.split("\n")[:-1]
+        assert all(line.isprintable() for line in lines)
+        assert not [secret for secret in (*self._secrets, SECRET_KEY, "X-Amz", "x-amz") if secret in log]
+        events = defaultdict(list)
+        for event in map(json.loads, lines):
+            assert event["level"] == "info", event
+            events[event.get("request_id", "")].append(event)
+        return events
+
+
+@contextmanager
+def hostile_target(folder: Path, *, log_format: str = "json") -> Iterator[Target]:
+    """Run a service with a disk store."""
+    with bitstore_serve(folder, {**_SETTINGS, "LOG_FORMAT": log_format}) as origin:
+        (log,) = folder.glob("bitstore-*.log")
+        yield Target(origin, folder / "root", log)
