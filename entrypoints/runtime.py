@@ -1,7 +1,8 @@
-"""How one process shares its one thread between many small requests and a few huge ones."""
+"""How one process shares its one thread between many small requests and a few huge ones; and what else it needs."""
 
 import asyncio
 import gc
+import sys
 import time
 from asyncio import Lock, Task
 from collections.abc import Callable, Coroutine, Iterator
@@ -10,6 +11,9 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
+if sys.platform != "win32":
+    import resource
+
 _T = TypeVar("_T")
 
 _TURN_SECONDS = 0.001
@@ -17,6 +21,9 @@ _YOUNG_OBJECTS = 200_000
 """More than the largest batch has alive at once, so that it never waits for the collector."""
 _LARGEST_KEPT_BLOCK = 31 << 20
 """In bytes; a little less than the most that the C library can be made to keep."""
+
+_DESCRIPTORS = 65_536
+"""More than connections and files of one process ever need, and few enough for what goes through all of them."""
 
 
 @frozen
@@ -65,3 +72,17 @@ def tune_interpreter() -> None:
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 100)
     bytes(_LARGEST_KEPT_BLOCK)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process, and those that it starts, have as many connections and files as it may have.
+
+    The usual limit of 1,024 is for programs that use select(2), which we don't; it is meant to be raised (systemd's
+    documentation, "File Descriptor Limits").
+    """
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -25,6 +25,7 @@ from domain.identity import TokenRules
 from domain.patterns import DEFAULT_PATTERN, KeyPattern
 from domain.uploads import SINGLE_REQUEST, UploadMethod
 from entrypoints.environment import EnvironmentReader, service_url
+from entrypoints.limits import Farewell, Limits, read_farewell, read_pace, read_transfers
 from entrypoints.token_settings import token_keys, token_rules
 
 RESERVED_NAMES = ("healthz", "readyz", "metrics", "store")
@@ -75,6 +76,7 @@ _STORAGE_NAMES = frozenset(
         "STORAGE_ADDRESSING",
         "STORAGE_DISK_ROOT",
         "STORAGE_GCS_CREDENTIALS",
+        "STORAGE_MAX_TRANSFERS",
     }
 )
 
@@ -104,13 +106,17 @@ class S3Settings:
 
 @frozen
 class ServedSettings:
-    """A store whose bytes this service keeps: on disk below `root`, or in memory where `root` is None."""
+    """A store whose bytes this service keeps: on disk below `root`, or in memory where `root` is None.
+
+    So many `transfers` may go on at once in either direction.
+    """
 
     public: BucketAddress
     region: str
     acl: str
     credentials: Credentials
     root: Path | None
+    transfers: int
 
 
 @frozen
@@ -133,6 +139,8 @@ class Settings:
     inspect_on_authorize: bool
     inspect_patience: timedelta
     max_body_bytes: int
+    limits: Limits
+    farewell: Farewell
     cors_origins: Sequence[str]
     log_format: str
     log_requests: bool
@@ -177,6 +185,8 @@ def _rest(
     inspect = reader.flag("INSPECT_ON_AUTHORIZE", default=True)
     patience = timedelta(seconds=reader.integer("INSPECT_TIMEOUT_SECONDS", 2, low=1, high=60))
     max_body_bytes = reader.integer("MAX_BODY_BYTES", 8 * 1024**2, low=1_024, high=1024**3)
+    pace = read_pace(reader)
+    farewell = read_farewell(reader)
     cors_origins = _cors_origins(reader)
     log_format = reader.choice("LOG_FORMAT", ("console", "json"), "console") or "console"
     log_requests = reader.flag("LOG_REQUESTS", default=False)
@@ -195,6 +205,8 @@ def _rest(
         inspect_on_authorize=inspect,
         inspect_patience=patience,
         max_body_bytes=max_body_bytes,
+        limits=Limits(pace, transfers_at_once=store.transfers) if isinstance(store, ServedSettings) else Limits(pace),
+        farewell=farewell,
         cors_origins=cors_origins,
         log_format=log_format,
         log_requests=log_requests,
@@ -340,11 +352,13 @@ def _served_store(
     root = Path(reader.required("STORAGE_DISK_ROOT", why)) if backend is Backend.DISK else None
     acl = reader.choice("STORAGE_ACL", (AUTO_ACL, PUBLIC_ACL, PRIVATE_ACL), AUTO_ACL)
     region = _checked_region(reader, reader.text("STORAGE_REGION", DEFAULT_REGION) or DEFAULT_REGION)
+    transfers = read_transfers(reader)
     if credentials is None or public_url is None:
         return None
     parts = urlsplit(public_url)
     address = BucketAddress(public_url, bucket, Addressing.PATH, f"{parts.path.rstrip('/')}/store")
-    return ServedSettings(address, region, PUBLIC_ACL if acl in (AUTO_ACL, None) else PRIVATE_ACL, credentials, root)
+    public_acl = PUBLIC_ACL if acl in (AUTO_ACL, None) else PRIVATE_ACL
+    return ServedSettings(address, region, public_acl, credentials, root, transfers)
 
 
 def _preferred_method(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from entrypoints.http.protocol import StrictHttp
+from entrypoints.http.connections import Connection
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
@@ -26,11 +26,11 @@ def serving(make_app: Callable[[str], ASGIApp]) -> Iterator[str]:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             make_app(origin),
-            http=StrictHttp,
-            ws="none",
-            lifespan="auto",
+            http=Connection,
             log_config=None,
             access_log=False,
+            lifespan="auto",
+            ws="none",
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)

@@ -1,14 +1,15 @@
 """The HTTP application, declared as data: routes, error handlers, lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import evolve
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,15 +22,18 @@ from application.ports import Probe, Startable
 from domain.errors import BitstoreError, ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.counters import Counters
+from entrypoints.drain import Drain
 from entrypoints.events import flush_events
 from entrypoints.http import metrics, wire, wire_reads
 from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.audit import Audit
+from entrypoints.http.connections import Terms
 from entrypoints.http.description.routes import description_routes
 from entrypoints.http.errors import Refusals
 from entrypoints.http.page import page_routes
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.http.watch import Routes, Watch
+from entrypoints.limits import Limits
 from entrypoints.request_context import current_request
 from entrypoints.settings import ServedSettings
 from entrypoints.wiring import ServedStore, Service
@@ -47,21 +51,23 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@frozen
-class Limits:
-    """How long a body may take to arrive, and how many requests whose body has arrived are worked on at once."""
-
-    body_timeout_seconds: float = 30.0
-    requests_at_once: int = 512
-
-
 def create_app(
-    service: Service, clock: Clock = utc_now, limits: Limits | None = None, metrics_folder: Path | None = None
+    service: Service,
+    clock: Clock = utc_now,
+    limits: Limits | None = None,
+    metrics_folder: Path | None = None,
+    drain: Drain | None = None,
 ) -> Starlette:
-    """Build the ASGI application of a wired service; several workers of one service share a `metrics_folder`."""
+    """Build the ASGI application of a wired service.
+
+    `limits` replace those of the settings. Several workers of one service share a `metrics_folder`. With a `drain` it
+    says beforehand that it ends.
+    """
+    limits = limits or service.settings.limits
+    drain = drain or Drain()
     audit = Audit(service.counters)
     shared = None if metrics_folder is None else SharedFigures(metrics_folder, partial(metrics.measure, audit.counters))
-    api = _Api(service, audit, shared, clock, limits or Limits())
+    api = _Api(evolve(service, probes=[drain, *service.probes]), audit, shared, clock, limits)
     refusals = Refusals(audit, service.settings.service_name)
     root = f"/{service.settings.service_name}"
     routes: list[BaseRoute] = [
@@ -79,7 +85,7 @@ def create_app(
         Route("/healthz", api.healthz, methods=["GET"]),
         Route("/readyz", api.readyz, methods=["GET"]),
         Route("/metrics", api.metrics, methods=["GET"]),
-        *_store_routes(service, clock),
+        *_store_routes(service, clock, limits),
         *page_routes(root, service.store.signer.url_prefixes("")[0]),
     ]
     app = Starlette(
@@ -94,7 +100,9 @@ def create_app(
             )
         ],
         exception_handlers={BitstoreError: refusals.answer, HTTPException: refusals.answer_router},
-        lifespan=_lifespan([*service.startables, *([] if shared is None else [shared])]),
+        lifespan=_lifespan(
+            [*service.startables, *([] if shared is None else [shared]), drain], Terms(limits.pace, drain)
+        ),
     )
     app.router.redirect_slashes = False
     return app
@@ -151,7 +159,7 @@ class _Api:
         return made
 
     async def _body(self, request: Request) -> bytes:
-        return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.body_timeout_seconds)
+        return await wire.read_body(request, self._service.settings.max_body_bytes, self._limits.pace.patience_seconds)
 
     async def resume(self, request: Request) -> Response:
         async with self._multipart(request) as (principal, asked, now):
@@ -259,7 +267,7 @@ def _json(body: bytes, *, status: int = 200) -> Response:
     return Response(body, status, _NOT_CACHED, "application/json")
 
 
-def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
+def _store_routes(service: Service, clock: Clock, limits: Limits) -> list[BaseRoute]:
     store = service.store
     settings = service.settings.store
     if not isinstance(store, ServedStore) or not isinstance(settings, ServedSettings):
@@ -273,6 +281,7 @@ def _store_routes(service: Service, clock: Clock) -> list[BaseRoute]:
         parts=store.objects,
         max_bytes=service.settings.batch.files.max_bytes,
         clock=clock,
+        limits=limits,
         counts=service.counters.served,
     )
     return [StoreMount(endpoint)]
@@ -285,14 +294,16 @@ def _names_of(routes: Sequence[BaseRoute]) -> Routes:
     return Routes(frozenset(paths - patterns), (*folders, *(path.partition("{")[0] for path in patterns)))
 
 
-def _lifespan(startables: Sequence[Startable]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    startables: Sequence[Startable], terms: Terms
+) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         async with AsyncExitStack() as stack:
             stack.callback(flush_events)
             for startable in startables:
                 stack.push_async_callback(startable.stop)
                 await startable.start()
-            yield
+            yield terms.as_state()
 
     return lifespan

@@ -46,6 +46,7 @@ STATUS_BY_S3_CODE: Final[Mapping[str, int]] = {
     "RequestTimeout": 400,
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
+    "SlowDown": 503,
 }
 """The table in "Error responses" of the Amazon S3 API reference, as far as this endpoint needs it."""
 
@@ -78,6 +79,11 @@ def no_such_upload() -> S3Refusal:
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
         "completed.",
     )
+
+
+def slow_down() -> S3Refusal:
+    """Make the answer to a transfer that is one too many at once."""
+    return S3Refusal("SlowDown", "Please reduce your request rate.", {"Retry-After": "5"})
 
 
 EXPECTED_ERRORS: Final = (S3Refusal, SignatureRefused, PolicyRefused, ObjectExists, StorageError)

@@ -20,6 +20,7 @@ from domain.uploads import Access
 from entrypoints.counters import ServedCounts
 from entrypoints.http.s3_errors import S3Refusal
 from entrypoints.http.store_requests import StoreRequest
+from entrypoints.limits import AtOnce
 
 _log = logging.getLogger(__name__)
 
@@ -57,10 +58,10 @@ class Plan:
 
 @frozen
 class Downloads:
-    """Gives objects out. A client that takes nothing for `idle_seconds` is given up."""
+    """Gives objects out, as many `at_once` as there are places."""
 
     reader: ObjectReader
-    idle_seconds: float
+    at_once: AtOnce
     counts: ServedCounts
 
     async def serve(self, request: StoreRequest, grant: PresignedRequest | None, send: Send) -> None:
@@ -68,6 +69,10 @@ class Downloads:
 
         Raises, before anything was sent, S3Refusal and `StorageFailed`.
         """
+        with self.at_once:
+            await self._serve(request, grant, send)
+
+    async def _serve(self, request: StoreRequest, grant: PresignedRequest | None, send: Send) -> None:
         overrides = _overrides_of(request, grant)
         key = request.key_to_read()
         stored = None if key is None else await self.reader.open(key)
@@ -94,8 +99,6 @@ class Downloads:
             # Only a connection that ends early can still say that this isn't the whole object.
             _log.warning("A download was broken off: the store %s", error)
             self.counts.errors += 1
-        except TimeoutError:
-            _log.info("A download was broken off: the client took nothing for %g s", self.idle_seconds)
         finally:
             watch.cancel()
 
@@ -105,8 +108,7 @@ class Downloads:
             if watch.done():
                 return
             left -= len(piece)
-            async with asyncio.timeout(self.idle_seconds):
-                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+            await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
             self.counts.sent_bytes += len(piece)
 
 

@@ -21,10 +21,18 @@ from adapters.stores.sigv4 import ALGORITHM, Credentials
 from adapters.stores.sigv4_verify import PresignedRequest, Verifier
 from application.ports import ObjectReader, ObjectWriter, PartWriter, StorageError
 from entrypoints.counters import ServedCounts
-from entrypoints.http.s3_errors import EXPECTED_ERRORS, S3Refusal, error_response, not_implemented, refusal_of
+from entrypoints.http.s3_errors import (
+    EXPECTED_ERRORS,
+    S3Refusal,
+    error_response,
+    not_implemented,
+    refusal_of,
+    slow_down,
+)
 from entrypoints.http.store_downloads import Downloads
 from entrypoints.http.store_requests import ClientGone, StoreRequest
 from entrypoints.http.store_uploads import Uploads
+from entrypoints.limits import AtOnce, Limits
 
 # Parameters that make another operation of a request (Amazon S3 API reference, "Actions").
 _OTHER_OPERATIONS: Final = frozenset(
@@ -49,8 +57,10 @@ class StoreEndpoint:
     """Serves one bucket, at the public `address`, to whoever signs with `credentials` for `region`.
 
     `address` may say another host than reaches us, and a longer path, when a proxy is in front. An object is at most
-    `max_bytes` long. `clock` gives the present moment as an aware datetime. A client that is silent for `idle_seconds`
-    in the middle of an upload, or takes nothing of a download, is given up. What goes through is added to `counts`.
+    `max_bytes` long. `clock` gives the present moment as an aware datetime. A client that sends more slowly than
+    `limits` has it is given up (`RequestTimeout`); one upload or download too many at once is refused (`SlowDown`).
+    Whoever takes too little of an answer is given up by the server's `Connection`. What goes through is added to
+    `counts`.
     """
 
     address: BucketAddress
@@ -61,7 +71,7 @@ class StoreEndpoint:
     parts: PartWriter
     max_bytes: int
     clock: Callable[[], datetime]
-    idle_seconds: float = 60.0
+    limits: Limits = field(factory=Limits)
     counts: ServedCounts = field(factory=ServedCounts)
     _verifier: Verifier = field(init=False, repr=False)
     _uploads: Uploads = field(init=False, repr=False)
@@ -73,18 +83,27 @@ class StoreEndpoint:
 
     @_uploads.default
     def _make_uploads(self) -> Uploads:
-        return Uploads(self.address, self._verifier, self.writer, self.parts, self.max_bytes, self.clock, self.counts)
+        return Uploads(
+            self.address,
+            self._verifier,
+            self.writer,
+            self.parts,
+            self.max_bytes,
+            self.clock,
+            AtOnce(self.limits.transfers_at_once, slow_down),
+            self.counts,
+        )
 
     @_downloads.default
     def _make_downloads(self) -> Downloads:
-        return Downloads(self.reader, self.idle_seconds, self.counts)
+        return Downloads(self.reader, AtOnce(self.limits.transfers_at_once, slow_down), self.counts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        request = StoreRequest.read(scope, receive, self.idle_seconds)
+        request = StoreRequest.read(scope, receive, self.limits.pace)
         try:
             response = await self._handle(request, send)
         except ClientGone:

@@ -16,6 +16,7 @@ from adapters.stores.sigv4_verify import ReceivedRequest
 from domain.errors import InvalidInput
 from domain.keys import MAX_KEY_BYTES, ObjectKey
 from entrypoints.http.s3_errors import S3Refusal
+from entrypoints.limits import Pace, Patience
 
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
@@ -26,21 +27,25 @@ class ClientGone(Exception):
 
 
 class RequestBody:
-    """The body of a request, in pieces. A client that sends nothing for `idle_seconds` is given up."""
+    """The body of a request, in pieces. A client that is slower than `pace` is given up."""
 
-    def __init__(self, receive: Receive, headers: Headers, idle_seconds: float) -> None:
+    def __init__(self, receive: Receive, headers: Headers, pace: Pace) -> None:
         self._receive = receive
-        self._idle_seconds = idle_seconds
+        self._pace = pace
         self.complete = "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the pieces as they arrive. Raises `ClientGone`, or S3Refusal (RequestTimeout)."""
+        loop, patience = asyncio.get_running_loop(), Patience(self._pace)
         while not self.complete:
+            # Only the client's own time counts: what we do with a piece, such as waiting for the disk, does not.
+            start = loop.time()
             try:
-                async with asyncio.timeout(self._idle_seconds):
+                async with asyncio.timeout(patience.left):
                     chunk = await self._next()
             except TimeoutError:
                 raise request_timeout() from None
+            patience.waited(loop.time() - start, len(chunk))
             if chunk:
                 yield chunk
 
@@ -96,7 +101,7 @@ class StoreRequest:
     body: RequestBody = field(repr=False)
 
     @classmethod
-    def read(cls, scope: Scope, receive: Receive, idle_seconds: float) -> Self:
+    def read(cls, scope: Scope, receive: Receive, pace: Pace) -> Self:
         """Take an ASGI scope apart."""
         raw_path: bytes = scope["raw_path"]
         mount = quote(scope.get("root_path", ""), safe="/").encode() + b"/"
@@ -105,7 +110,7 @@ class StoreRequest:
             raw_path.removeprefix(mount).partition(b"/") if raw_path.startswith(mount) else [b""] * 3
         )
         headers = Headers(scope=scope)
-        body = RequestBody(receive, headers, idle_seconds)
+        body = RequestBody(receive, headers, pace)
         return cls(
             scope["method"], raw_path.decode("latin-1"), raw_bucket, raw_key, scope["query_string"], headers, body
         )

@@ -32,6 +32,7 @@ from entrypoints.counters import ServedCounts
 from entrypoints.http.form_reader import FileForm, open_form
 from entrypoints.http.s3_errors import S3Refusal, no_such_upload, not_implemented, xml_document
 from entrypoints.http.store_requests import StoreRequest, checked_key
+from entrypoints.limits import AtOnce
 
 DEFAULT_MEDIA_TYPE = "binary/octet-stream"
 """What S3 stores where the uploader says nothing ("PutObject" and "POST Object")."""
@@ -92,7 +93,10 @@ class Expected:
 
 @frozen
 class Uploads:
-    """Takes uploads into one bucket; an object that comes in one request is at most `max_bytes` long."""
+    """Takes uploads into one bucket; an object that comes in one request is at most `max_bytes` long.
+
+    Only an upload that is allowed takes one of the places `at_once`: strangers can't keep anyone out.
+    """
 
     address: BucketAddress
     verifier: Verifier
@@ -100,6 +104,7 @@ class Uploads:
     parts: PartWriter
     max_bytes: int
     clock: Callable[[], datetime]
+    at_once: AtOnce
     counts: ServedCounts
 
     async def post_form(self, request: StoreRequest) -> Response:
@@ -162,17 +167,18 @@ class Uploads:
             raise not_implemented("if-none-match in the upload of a part")
         expected = _expected(length, settings)
         _attributes(settings)
-        incoming = await self.parts.receive_part(key, upload_id, number)
-        if incoming is None:
-            raise no_such_upload()
-        try:
-            await self._receive(incoming, request.body.chunks(), expected)
-            md5, _ = await incoming.digests()
-            await incoming.commit()
-        except PartsChanged:
-            raise no_such_upload() from None
-        finally:
-            await incoming.discard()
+        with self.at_once:
+            incoming = await self.parts.receive_part(key, upload_id, number)
+            if incoming is None:
+                raise no_such_upload()
+            try:
+                await self._receive(incoming, request.body.chunks(), expected)
+                md5, _ = await incoming.digests()
+                await incoming.commit()
+            except PartsChanged:
+                raise no_such_upload() from None
+            finally:
+                await incoming.discard()
         return Response(headers={"ETag": f'"{md5.hex}"'})
 
     async def _store(
@@ -184,12 +190,13 @@ class Uploads:
         *,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        incoming = await self.writer.receive(key)
-        try:
-            await self._receive(incoming, chunks, expected)
-            return await incoming.commit(attributes, self.clock(), overwrite=overwrite)
-        finally:
-            await incoming.discard()
+        with self.at_once:
+            incoming = await self.writer.receive(key)
+            try:
+                await self._receive(incoming, chunks, expected)
+                return await incoming.commit(attributes, self.clock(), overwrite=overwrite)
+            finally:
+                await incoming.discard()
 
     async def _receive(
         self, incoming: IncomingObject | IncomingPart, chunks: AsyncIterator[bytes], expected: Expected

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from adapters.stores.addresses import BucketAddress
 from adapters.stores.disk import DiskObjects
 from adapters.stores.sigv4 import Credentials
-from entrypoints.http.protocol import StrictHttp
+from entrypoints.http.connections import Connection
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from tests.entrypoints.http.live_store import ACCESS_KEY, BUCKET, REGION, SECRET_KEY
 
@@ -35,7 +35,7 @@ def _main(root: str, max_bytes: str) -> None:
         )
         app = Starlette(routes=[StoreMount(endpoint)])
         print(port, flush=True)  # noqa: T201 - whoever started us reads it
-        uvicorn.Server(uvicorn.Config(app, http=StrictHttp, log_config=None)).run([listener])
+        uvicorn.Server(uvicorn.Config(app, http=Connection, log_config=None)).run([listener])
 
 
 if __name__ == "__main__":

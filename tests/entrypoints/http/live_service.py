@@ -14,8 +14,9 @@ import urllib3
 from attrs import field, frozen
 from starlette.applications import Starlette
 
-from entrypoints.http.app import Clock, Limits, create_app, utc_now
+from entrypoints.http.app import Clock, create_app, utc_now
 from entrypoints.http.description.routes import describe_service
+from entrypoints.limits import Limits
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests import strategies as bits

@@ -3,8 +3,8 @@
 import base64
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from adapters.stores.addresses import BucketAddress
 from adapters.stores.disk import DiskObjects
 from adapters.stores.memory import MemoryObjects
 from adapters.stores.sigv4 import Credentials
+from entrypoints.http.connections import Terms
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
+from entrypoints.limits import Limits, Pace
 from tests.live import serving
 
 BUCKET = "datasets"
@@ -114,7 +116,11 @@ class LiveStore:
 def live_store(
     kind: str, root: Path, *, idle_seconds: float = 20.0, max_bytes: int = MAX_BYTES, public: str = ""
 ) -> Iterator[LiveStore]:
-    """Serve an empty store, "disk" or "memory"; `public` is its address where clients see another than its own."""
+    """Serve an empty store, "disk" or "memory"; `public` is its address where clients see another than its own.
+
+    A client on whose side nothing moves for `idle_seconds` is given up.
+    """
+    limits = Limits(Pace(idle_seconds))
     objects = MemoryObjects() if kind == "memory" else DiskObjects(root)
     clock = Clock()
 
@@ -129,9 +135,13 @@ def live_store(
             parts=objects,
             max_bytes=max_bytes,
             clock=clock,
-            idle_seconds=idle_seconds,
+            limits=limits,
         )
-        return Starlette(routes=[StoreMount(endpoint)])
+        return Starlette(routes=[StoreMount(endpoint)], lifespan=lifespan)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        yield Terms(limits.pace).as_state()
 
     with serving(make_app) as origin, urllib3.PoolManager(retries=False, timeout=20) as http:
         client = boto_client(origin)

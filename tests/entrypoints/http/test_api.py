@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrypoints.http.app import Limits
+from entrypoints.limits import Limits, Pace
 from tests import strategies as bits
 from tests.entrypoints.http.live_service import OWNER, S3, Answer, LiveService, batch, live_service
 from tests.stores.processes import free_port
@@ -33,7 +33,7 @@ def service() -> Iterator[LiveService]:
 @pytest.fixture(scope="module")
 def small() -> Iterator[LiveService]:
     """A service that takes bodies of at most 1 KiB, and waits for them for a fifth of a second."""
-    with live_service(MAX_BODY_BYTES="1024", limits=Limits(body_timeout_seconds=0.2)) as running:
+    with live_service(MAX_BODY_BYTES="1024", limits=Limits(Pace(0.2))) as running:
         yield running
 
 

@@ -12,8 +12,8 @@ from urllib3.exceptions import HTTPError
 
 from domain.errors import ErrorCode
 from entrypoints.counters import BUCKET_SECONDS, Durations
-from entrypoints.http.app import Limits
 from entrypoints.http.s3_errors import STATUS_BY_S3_CODE
+from entrypoints.limits import Limits
 from tests.entrypoints.http.live_service import (
     BUCKET,
     CONTENT,
