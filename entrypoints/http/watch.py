@@ -1,5 +1,6 @@
 """What is done with every request, whatever it asks: an id, a count, CORS, and an answer even where we fail."""
 
+import asyncio
 import logging
 from collections.abc import Collection
 from time import perf_counter
@@ -9,9 +10,10 @@ from attrs import frozen
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.errors import ErrorCode, Unavailable
 from entrypoints.events import log_event
 from entrypoints.http.audit import Audit
-from entrypoints.http.errors import fault_response
+from entrypoints.http.errors import error_response, fault_response
 from entrypoints.request_context import RequestContext, current_request, request_id_for
 
 _PREFLIGHT_SECONDS = 3_600
@@ -32,6 +34,10 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", 
 _OTHER = "other"
 _UNANSWERED = "none"
 _VARY = (b"vary", b"Origin")
+
+_ENDED: Final = Unavailable(
+    ErrorCode.OVERLOADED, "the service ends before this could be done; try again", retry_after=5
+)
 
 _log = logging.getLogger(__name__)
 _requests = logging.getLogger("bitstore.requests")
@@ -73,6 +79,8 @@ class Watch:
     ) -> None:
         self._app, self._app_for_browsers = app, _with_cors(app, cors_origins)
         self._fault, self._fault_for_browsers = fault_response(), _with_cors(fault_response(), cors_origins)
+        ended = error_response(_ENDED)
+        self._ended, self._ended_for_browsers = ended, _with_cors(ended, cors_origins)
         self._audit = audit
         self._counters = audit.counters
         self._routes = routes
@@ -107,15 +115,27 @@ class Watch:
         start = perf_counter()
         try:
             await (self._app_for_browsers if from_browser else self._app)(scope, receive, send_on)
-        except Exception:
-            self._audit.failed()
-            if status != _UNANSWERED:
-                raise  # the server logs it, and breaks the connection: the client must not take this for all
-            _log.exception("A request failed.")
-            await (self._fault_for_browsers if from_browser else self._fault)(scope, receive, send_on)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again, or logged
+            last_word = self._last_word(error, has_begun=status != _UNANSWERED, from_browser=from_browser)
+            if last_word is not None:
+                await last_word(scope, receive, send_on)
         finally:
             self._counters.in_progress -= 1
             self._note(scope, status, perf_counter() - start)
+
+    def _last_word(self, error: BaseException, *, has_begun: bool, from_browser: bool) -> ASGIApp | None:
+        """Give what is answered where nobody else caught an error; nothing if the answer `has_begun`."""
+        if isinstance(error, asyncio.CancelledError):
+            # The server ends, and has waited long enough. It breaks off an answer that isn't whole when we return.
+            if has_begun:
+                return None
+            self._audit.refused(_ENDED, 503)
+            return self._ended_for_browsers if from_browser else self._ended
+        self._audit.failed()
+        if has_begun:
+            raise error  # the server logs it, and breaks the connection: the client must not take this for all
+        _log.error("A request failed.", exc_info=error)
+        return self._fault_for_browsers if from_browser else self._fault
 
     def _note(self, scope: Scope, status: str, seconds: float) -> None:
         # A path that is a route is its own name, so what is counted under it is found at once from the second time on.
