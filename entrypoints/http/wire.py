@@ -57,7 +57,8 @@ def read_token(request: Request) -> str:
     for value in _header_values(request, b"authorization"):
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "bearer":
-            shown.add(credentials.strip())
+            # RFC 9110, section 11.4: only spaces stand there. To Python others are white space too.
+            shown.add(credentials.strip(" "))
     if not shown:
         raise Unauthenticated(ErrorCode.TOKEN_MISSING, "a permission token is needed, in the header Auth-Token")
     if len(shown) > 1:

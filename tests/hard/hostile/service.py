@@ -130,6 +130,11 @@ def in_query(request: Request, token: str) -> Request:
     return evolve(request, path=f"{request.path}{'&' if '?' in request.path else '?'}jwt={percent_encoded(token)}")
 
 
+def fits_in_header(text: str) -> bool:
+    """Tell whether a header can have it (RFC 9110, section 5.5); what it can't, a URL can."""
+    return re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text) is None
+
+
 PLACES = {"Auth-Token": in_header, "Authorization": as_bearer, "jwt": in_query}
 """Where a token can be shown."""
 
@@ -148,6 +153,11 @@ def good_token(algorithm: str = "RS256", userid: str = OWNER) -> Good:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _for_header(text: str) -> str:
+    """Write it in Latin-1, as urllib3 does, or else in UTF-8."""
+    return text if all(sign <= "\xff" for sign in text) else _bytes(text).decode("latin-1")
 
 
 @frozen
@@ -187,7 +197,7 @@ class Target:
             url,
             body=request.content,
             headers={
-                **{name: _bytes(value).decode("latin-1") for name, value in request.headers.items()},
+                **{name: _for_header(value) for name, value in request.headers.items()},
                 "X-Request-Id": request_id,
             },
             chunked=request.is_chunked,
@@ -241,14 +251,10 @@ def _check_events(events: list[dict[str, Any]], status: int, code: str | None) -
 
 def _repeated(told: str, secrets: Iterable[str]) -> set[str]:
     """Find what stands in `told` of any of the secrets, be it only twelve characters in a row."""
+    kept = "\n".join(secrets)
     words = set(re.findall(rf"[A-Za-z0-9_+/=.-]{{{_MAX_REPEATED},}}", told))
-    return {piece for word in words for piece in _pieces(word)}.intersection(
-        piece for secret in secrets for piece in _pieces(secret)
-    )
-
-
-def _pieces(text: str) -> Iterator[str]:
-    return (text[start : start + _MAX_REPEATED] for start in range(len(text) - _MAX_REPEATED + 1))
+    pieces = {word[start : start + _MAX_REPEATED] for word in words for start in range(len(word) - _MAX_REPEATED + 1)}
+    return {piece for piece in pieces if piece in kept}
 
 
 @contextmanager
