@@ -235,78 +235,12 @@ class TestPresign:
         url = f"{service.origin}/store/{BUCKET}/alice/a.csv"
         assert lifetime(presigned(service, url, more=f"&expires_in={asked}")) == timedelta(days=1)
 
-    @pytest.mark.parametrize(
-        "key", ["bob/a.csv", "alice2/a.csv", "Alice/a.csv", "%61lice2/a.csv", "alice%20/a.csv", "a.csv", "alic/e/a.csv"]
-    )
-    def test_what_is_not_the_owners_is_refused(self, service: LiveService, key: str) -> None:
-        answer = service.presign(f"ownerid={OWNER}&url={service.origin}/store/{BUCKET}/{key}")
-        assert (answer.status, answer.code) == (403, "not_owner")
-
     @pytest.mark.parametrize("owner", ["bob", "Alice", "alice%20", "%20alice"])
     def test_another_owner_than_the_user_is_refused(self, service: LiveService, owner: str) -> None:
         for key_owner in ("bob", "alice"):
             url = f"{service.origin}/store/{BUCKET}/{key_owner}/a.csv"
             answer = service.presign(f"ownerid={owner}&url={url}")
             assert (answer.status, answer.code) == (403, "not_owner")
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            *("", "x", "/", "alice/tides/a.csv", "//{host}/store/datasets/alice/a.csv", "file:///etc/passwd"),
-            *("https://example.com/store/datasets/alice/a.csv", "https://{host}/store/datasets/alice/a.csv"),
-            *(
-                "http://{host}.evil.example/store/datasets/alice/a.csv",
-                "http://evil.example@{host}/store/datasets/alice/a",
-            ),
-            *("http://{host}@evil.example/store/datasets/alice/a", "http://{host}/store/other/alice/a.csv"),
-            *("http://{host}/store/datasets", "http://{host}/store/datasets/", "http://{host}/datasets/alice/a.csv"),
-            *("http://{host}/store/datasets/alice/", "http://{host}/store/datasets//alice/a.csv"),
-            *("http://{host}/store/datasets/alice/../bob/a.csv", "http://{host}/store/datasets/bob/../alice/a.csv"),
-            *(
-                "http://{host}/store/datasets/alice/%252e%252e/bob/a.csv",
-                "http://{host}/store/datasets/alice/%2e%2e/bob",
-            ),
-            *("http://{host}/store/datasets/alice/a%00.csv", "http://{host}/store/datasets/alice/a%255cb"),
-            *("http://{host}/store/datasets/alice/a.csv%3Fx=1", "http://{host}/store/datasets/alice/a.csv%23x"),
-            *("http://{host}/store/datasets/alice/a.csv%3F", "http://{host}/store/datasets/alice/%25ff"),
-            *(
-                "http://[::1/store/datasets/alice/a.csv",
-                "http://{host}:port/store/datasets/alice/a.csv",
-                "%20http://{host}/x",
-            ),
-            *("http://{host}/store/datasets/alice/a%09.csv", "http://{host}/store/datas%0Aets/alice/a.csv"),
-        ],
-    )
-    def test_what_is_not_in_our_store_is_refused(self, service: LiveService, url: str) -> None:
-        named = url.replace("{host}", urlsplit(service.origin).netloc)
-        answer = service.presign(f"ownerid={OWNER}&url={named}")
-        assert (answer.status, answer.code) == (400, "invalid_url")
-
-    @pytest.mark.parametrize(
-        ("query", "code"),
-        [
-            ("", "invalid_request"),
-            ("ownerid=alice", "invalid_request"),
-            ("url={url}", "invalid_request"),
-            ("ownerid=alice&url={url}&url={url}", "invalid_request"),
-            ("ownerid=alice&ownerid=bob&url={url}", "invalid_request"),
-            ("ownerid=%ff&url={url}", "invalid_request"),
-            ("ownerid=alice&url=%ff", "invalid_request"),
-            ("ownerid=&url={url}", "invalid_owner"),
-            ("ownerid=../bob&url={url}", "invalid_owner"),
-            ("ownerid=a%00&url={url}", "invalid_owner"),
-            ("ownerid=alice&url={url}&filename=a%0Ab", "invalid_name"),
-            ("ownerid=alice&url={url}&filename=a&filename=b", "invalid_request"),
-            *(
-                (f"ownerid=alice&url={{url}}&expires_in={value}", "invalid_expiry")
-                for value in ("0", "-1", "1.5", "1e3", "", "x", "%20 1", "1000000000", "%D9%A3", "%C2%B2", "9" * 5_000)
-            ),
-        ],
-    )
-    def test_a_query_that_is_not_right_is_refused(self, service: LiveService, query: str, code: str) -> None:
-        url = f"{service.origin}/store/{BUCKET}/alice/a.csv"
-        answer = service.presign(query.replace("{url}", url))
-        assert (answer.status, answer.code) == (400, code)
 
     def test_content_addressed_keys_are_anybodys_who_knows_them(self) -> None:
         with live_service(STORAGE_PATH_PATTERN="{md5_hex}{extension}") as service:

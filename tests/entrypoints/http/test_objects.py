@@ -194,40 +194,6 @@ class TestWhatIsRefused:
         answer = service.send("GET", path, token=service.token(permissions={}))
         assert (answer.status, answer.code) == (403, "permission_missing")
 
-    @pytest.mark.parametrize(
-        ("query", "code"),
-        [
-            ("", "invalid_request"),
-            (f"name={DATASET}", "invalid_request"),
-            (f"owner={OWNER}", "invalid_dataset"),
-            (f"owner={OWNER}&name=", "invalid_dataset"),
-            (f"owner={OWNER}&name=..", "invalid_dataset"),
-            (f"owner={OWNER}&name=tides/data", "invalid_dataset"),
-            (f"owner={OWNER}&name=tides%2F..%2Fother", "invalid_dataset"),
-            (f"owner={OWNER}&name=%ff", "invalid_request"),
-            (f"owner=&name={DATASET}", "invalid_owner"),
-            (f"owner=a/b&name={DATASET}", "invalid_owner"),
-            (f"owner={OWNER}&owner={OWNER}&name={DATASET}", "invalid_request"),
-            (f"owner={OWNER}&name={DATASET}&name=other", "invalid_request"),
-            *(
-                (f"owner={OWNER}&name={DATASET}&limit={limit}", "invalid_request")
-                for limit in ("0", "-1", "1001", "1e3", "", "x", "9" * 5_000, "%D9%A3", "%C2%B2", "1.0", "+1")
-            ),
-            (f"owner={OWNER}&name={DATASET}&limit=1&limit=1", "invalid_request"),
-        ],
-    )
-    def test_a_query_that_is_not_right(self, service: LiveService, query: str, code: str) -> None:
-        answer = ask(service, query)
-        assert (answer.status, answer.code) == (400, code)
-
-    @pytest.mark.parametrize(
-        "cursor", ["", "x", "AAAA", "AAAAAAAA", "null", "0", "/../..", "é", "====", "A" * 9_000, "%00"]
-    )
-    def test_a_cursor_that_is_none(self, service: LiveService, cursor: str) -> None:
-        answer = ask(service, f"owner={OWNER}&name={DATASET}&after={cursor}")
-        assert (answer.status, answer.code) == (400, "invalid_cursor")
-        assert answer.json["error"]["field"] == "after"
-
     def test_a_cursor_that_was_changed_or_is_of_another_dataset(self, service: LiveService) -> None:
         cursor = page(service, limit=1)["next"]
         changed = [cursor[:-1], cursor + "A", cursor + "=", cursor.swapcase(), cursor[1:], f"{cursor[:9]}-{cursor[9:]}"]

@@ -28,7 +28,6 @@ from tests.entrypoints.http.live_service import (
 )
 
 PATHS = ["a.csv", "data/with space+plus.csv", "Größe/übersicht.csv", "100%.csv", "a%2Fb?.csv", "emoji-🚀#.csv"]
-EXPIRIES: list[object] = [0, -1, 1.0, 1.5, True, "60", "", [60], {}, 10**9, 10**18]
 METADATA: Mapping[str, object] = {"owner": OWNER, "name": DATASET}
 
 
@@ -168,38 +167,6 @@ class TestWhatIsRefused:
         assert ask(service, by_paths("a.csv"), token=None).code == "token_missing"
         refused = ask(service, by_paths("a.csv"), token=service.token(permissions={}))
         assert (refused.status, refused.code) == (403, "permission_missing")
-
-    @pytest.mark.parametrize(
-        ("body", "code"),
-        [
-            (b"", "invalid_json"),
-            (b"{", "invalid_json"),
-            (b'{"paths":["a"],"paths":["b"],"metadata":{"owner":"alice","name":"tides"}}', "invalid_json"),
-            (b'{"paths":["\\ud800"],"metadata":{"owner":"alice","name":"tides"}}', "invalid_json"),
-            ([], "invalid_request"),
-            ({}, "invalid_request"),
-            ({"metadata": METADATA}, "invalid_request"),
-            ({"paths": ["a.csv"]}, "invalid_request"),
-            ({"paths": ["a.csv"], "metadata": []}, "invalid_request"),
-            (by_paths("a.csv", urls=["http://x/y"]), "invalid_request"),
-            (by_paths("a.csv", urls=[]), "invalid_request"),
-            (by_paths("a.csv", 1), "invalid_request"),
-            (by_paths(None), "invalid_request"),
-            (by_urls(["x"]), "invalid_request"),
-            ({"metadata": METADATA, "paths": "a.csv"}, "invalid_request"),
-            ({"metadata": METADATA, "paths": {"a.csv": 1}}, "invalid_request"),
-            (by_paths(), "empty_batch"),
-            (by_urls(), "empty_batch"),
-            ({"metadata": {"owner": OWNER}, "paths": ["a.csv"]}, "invalid_dataset"),
-            ({"metadata": {"owner": OWNER, "name": "a/b"}, "paths": ["a.csv"]}, "invalid_dataset"),
-            ({"metadata": {"owner": OWNER, "name": "a", "dataset": "b"}, "paths": ["a.csv"]}, "invalid_dataset"),
-            ({"metadata": {"name": DATASET}, "paths": ["a.csv"]}, "invalid_owner"),
-            *((by_paths("a.csv", expires_in=value), "invalid_expiry") for value in EXPIRIES),
-        ],
-    )
-    def test_a_body_that_is_not_right(self, service: LiveService, body: object, code: str) -> None:
-        answer = ask(service, body)
-        assert (answer.status, answer.code) == (400, code)
 
     def test_a_body_that_is_compressed_or_too_long(self) -> None:
         with live_service(MAX_BODY_BYTES="4096") as service:
