@@ -77,7 +77,7 @@ def _stores(*names: str) -> AbstractSet[str]:
 
 # What all stores may share, and then each family of them: a store of another family isn't there for it.
 _SHARED = _PORTS_AND_DOMAIN | _stores(
-    "addresses", "asking", "batch_inspector", "content_disposition", "removal", "sigv4"
+    "addresses", "asking", "batch_inspector", "connections", "content_disposition", "removal", "sigv4"
 )
 _S3_CLIENTS = _stores("s3", "s3_api", "s3_calls", "s3_inspector", "s3_multipart", "s3_parts")
 _S3 = _SHARED | _S3_CLIENTS | _stores("credentials", "flavours", "s3_remover", "s3_upload_ids", "signing")
@@ -105,7 +105,8 @@ ZONES: Mapping[str, Zone] = {
     "adapters.stores": Zone(_SHARED, _ATTRS),
     # The client of a foreign store: a status code is what that store said.
     **dict.fromkeys(
-        _stores("batch_inspector", "removal"), Zone(_SHARED, _ATTRS | {"aiohttp", "yarl"}, knows_http=True)
+        _stores("batch_inspector", "connections", "removal"),
+        Zone(_SHARED, _ATTRS | {"aiohttp", "yarl"}, knows_http=True),
     ),
     **dict.fromkeys(_stores("credentials", "flavours", "s3_remover", "s3_upload_ids", "signing"), Zone(_S3, _S3_SDK)),
     **dict.fromkeys(_S3_CLIENTS, Zone(_S3, _S3_SDK, knows_http=True)),

@@ -40,6 +40,7 @@ from adapters.stores.batch_inspector import (
     listing_root,
     unavailable,
 )
+from adapters.stores.connections import body_of
 from adapters.stores.sigv4 import uri_encode_path
 from domain.files import Md5
 from domain.inspection import FoundObject
@@ -81,7 +82,7 @@ class _Reader:
             if _is_kept_from_us(answer):
                 return None  # we may not list; perhaps we may still ask for single blobs
             expect_page(answer, token)
-            return _Page.parse(await answer.read())
+            return _Page.parse(await body_of(answer))
 
     async def at(self, key: ObjectKey) -> Found:
         url = f"{self.url}/{uri_encode_path(key)}?{self.blobs.sign(key)}"

@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 import aiohttp
 from attrs import define, field, frozen
 
+from adapters.stores.connections import open_connections, parse_document
 from application.ports import Inspection, ListedObject, ListingPage, PageRequest, Preparation
 from domain.errors import ErrorCode, InvalidInput, Unavailable
 from domain.inspection import FoundObject, Status, compare
@@ -37,7 +38,6 @@ LISTING_PAYS = 16
 
 _OK, _REFUSED = 200, 400
 _LENGTH = re.compile(r"[0-9]{1,19}")
-_PARSED_AT_ONCE = 64 * 1024
 
 Found = dict[ObjectKey, FoundObject | None]
 
@@ -89,7 +89,7 @@ class BatchInspector:
 
     async def start(self) -> None:
         """Open the pool of connections; nothing is asked yet."""
-        self._http = open_connections()
+        self._http = open_connections(CONCURRENCY)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -226,16 +226,6 @@ def _shared_folder(keys: Iterable[str]) -> str:
     return shared[: shared.rfind("/") + 1]
 
 
-def open_connections() -> aiohttp.ClientSession:
-    """Make a pool of connections to a store, to be closed by whoever asked for it."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONCURRENCY),
-        # What compresses on the way takes an object's length away.
-        headers={"Accept-Encoding": "identity"},
-        trust_env=False,
-    )
-
-
 @asynccontextmanager
 async def answering_within(patience: timedelta) -> AsyncIterator[None]:
     """Turn it into `Unavailable` if the store takes longer than that, or can't be reached."""
@@ -291,16 +281,10 @@ def length_of(digits: str) -> int:
 
 
 def listing_root(document: bytes, name: str) -> ET.Element:
-    """Parse a listing, whose outermost element has this name, in whatever namespace. Raises `Unavailable`.
-
-    A thread that parses a long one lets others go in between.
-    """
-    parser = ET.XMLParser()  # noqa: S314 - from our own store, and expat expands no external entities
+    """Parse a listing, whose outermost element has this name, in whatever namespace. Raises `Unavailable`."""
     try:
-        for start in range(0, len(document), _PARSED_AT_ONCE):
-            parser.feed(document[start : start + _PARSED_AT_ONCE])
-        root: ET.Element = parser.close()
-    except (ET.ParseError, ValueError, LookupError) as error:  # the latter two: an encoding that expat doesn't know
+        root = parse_document(document)
+    except ValueError as error:
         raise unavailable("its listing can't be read") from error
     # Whatever else is well-formed, such as the page of a proxy, has no objects in it either.
     if root.tag.rpartition("}")[2] != name:

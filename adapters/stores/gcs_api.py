@@ -11,6 +11,7 @@ import orjson
 from attrs import define, field, frozen
 from yarl import URL
 
+from adapters.stores.connections import body_of, open_connections
 from adapters.stores.gcs_account import GRANT_TYPE, ServiceAccount
 from adapters.stores.sigv4 import canonical_query, uri_encode
 from domain.errors import ErrorCode, Unavailable
@@ -82,9 +83,7 @@ class BucketApi:
 
     async def start(self) -> None:
         """Open the pool of connections; nothing is asked yet."""
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONCURRENCY), timeout=_TIMEOUT, trust_env=False
-        )
+        self._http = open_connections(CONCURRENCY, _TIMEOUT)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -130,7 +129,7 @@ class BucketApi:
             async with self._http.request(
                 method, URL(url, encoded=True), headers=headers, data=form, allow_redirects=False
             ) as answer:
-                return Answer(answer.status, await answer.read())
+                return Answer(answer.status, await body_of(answer))
         except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError: TimeoutError too; ValueError: a bad URL
             raise failure(type(error).__name__) from error
 

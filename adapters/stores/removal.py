@@ -7,6 +7,7 @@ import aiohttp
 from attrs import field, frozen
 from yarl import URL
 
+from adapters.stores.connections import body_of, open_connections
 from domain.errors import ErrorCode, Unavailable
 
 _TIMEOUT = aiohttp.ClientTimeout(total=8, sock_connect=2)
@@ -29,10 +30,10 @@ async def carry_out(method: str, url: str, headers: Mapping[str, str] | None = N
     """
     try:
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as http,
+            open_connections(1, _TIMEOUT) as http,
             http.request(method, URL(url, encoded=True), headers=headers, allow_redirects=False) as answer,
         ):
-            body = await answer.read()
+            body = await body_of(answer)
     except (aiohttp.ClientError, OSError) as error:
         raise _not_removed(type(error).__name__) from error
     if answer.status not in (*_DONE, _MISSING):

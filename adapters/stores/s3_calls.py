@@ -10,6 +10,7 @@ import aiohttp
 from attrs import define, field, frozen
 
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.connections import body_of, open_connections, parse_document
 from adapters.stores.s3_api import send
 from adapters.stores.sigv4 import Credentials, Request, Signer
 from domain.errors import ErrorCode, Unavailable
@@ -21,7 +22,7 @@ _CONNECTIONS = 128
 _OK, _FORBIDDEN = 200, 403
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
-_NOTHING = ET.Element("")
+_NOTHING, _NO_XML = ET.Element(""), ET.Element("")
 
 
 @frozen
@@ -61,16 +62,22 @@ class Answer:
     @classmethod
     def read(cls, operation: Operation, status: int, headers: Mapping[str, str], body: bytes) -> "Answer":
         """Parse the body. AWS writes blanks before the document while it is at work."""
+        document = body.strip()
         try:
-            root = ET.fromstring(body.strip())  # noqa: S314 - from our own store, and expat expands no external entities
-        except (ET.ParseError, ValueError, LookupError):  # the latter two: an encoding that expat doesn't know
-            root = _NOTHING
+            root = parse_document(document) if document else _NOTHING
+        except ValueError:
+            root = _NO_XML
         return cls(operation, status, headers, root)
 
     @property
     def document(self) -> str:
         """The name of the document."""
         return self._root.tag.rpartition("}")[2]
+
+    @property
+    def is_garbled(self) -> bool:
+        """Whether there is a body, which is no XML."""
+        return self._root is _NO_XML
 
     @property
     def code(self) -> str:
@@ -129,11 +136,8 @@ class S3Calls:
 
     async def start(self) -> None:
         """Open the pool of connections; nothing is asked yet."""
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=2),  # the rest is what an operation may take
-            trust_env=False,
-        )
+        # The rest of the time is what an operation may take.
+        self._http = open_connections(_CONNECTIONS, aiohttp.ClientTimeout(total=None, sock_connect=2))
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -153,7 +157,7 @@ class S3Calls:
         request = self._request_of(call)
         try:
             async with asyncio.timeout(operation.seconds), send(self._http, signer, request, call.body) as answer:
-                return Answer.read(operation, answer.status, answer.headers, await answer.read())
+                return Answer.read(operation, answer.status, answer.headers, await body_of(answer))
         except TimeoutError as error:
             raise operation.failure("it took too long") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -21,6 +21,7 @@ from adapters.stores.batch_inspector import (
     listing_root,
     unavailable,
 )
+from adapters.stores.connections import body_of
 from adapters.stores.s3_api import composite_of_etag, has_digests_as_etags, md5_of_etag, send
 from adapters.stores.sigv4 import Credentials, Request, Signer
 from domain.files import Sha256
@@ -60,7 +61,7 @@ class _Reader:
             if answer.status == _FORBIDDEN:
                 return None  # we may not list; perhaps we may still ask for single objects
             expect_page(answer, token)
-            return _Page.parse(await answer.read())
+            return _Page.parse(await body_of(answer))
 
     async def at(self, key: ObjectKey) -> Found:
         request = Request(
