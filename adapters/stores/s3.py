@@ -1,31 +1,34 @@
 """What has to be asked of an S3 bucket over the network: whether it is there, and whether it takes ACLs.
 
-Signing needs none of this; a store that is down doesn't stop it.
+Signing needs none of this; a store that is down doesn't stop it. ("HeadBucket" and "GetBucketOwnershipControls" in the
+Amazon S3 API reference.)
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
-import boto3
 from attrs import define, field
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 
-from adapters.stores.addresses import Addressing, BucketAddress
+from adapters.stores.addresses import BucketAddress
 from adapters.stores.asking import Asking
+from adapters.stores.s3_calls import Call, Operation, S3Calls
 from adapters.stores.signing import PUBLIC_ACL
 from adapters.stores.sigv4 import Credentials
-from domain.errors import BitstoreError, ErrorCode, Unavailable
+from domain.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
-# The SDK's defaults retry for minutes (a minute per attempt); a service asks its question again later instead.
-_TIMEOUTS = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
-# The last is what becomes of an answer that is no XML, such as a proxy's page; the SDK has it outside its tree.
-_FAILURES = (BotoCoreError, ClientError, ResponseParserError)
+_HEAD = Operation("HeadBucket", "HEAD", "s3:ListBucket", seconds=5.0)
+_OWNERSHIP = Operation("GetBucketOwnershipControls", "GET", "s3:GetBucketOwnershipControls", seconds=5.0)
+
+_OK, _FORBIDDEN, _BUSY, _NOT_IMPLEMENTED = 200, 403, 429, 501
+_CLIENT_ERRORS = range(400, 500)
+
+_REFUSED_SKEW = timedelta(minutes=15)
+"""By how much the clocks may differ (Amazon S3 API reference, "Error responses", RequestTimeTooSkewed)."""
 
 
 @define
@@ -40,8 +43,12 @@ class S3Bucket:
     credentials: Callable[[], Credentials] = field(repr=False)
     acl: str | None = None
     auto_acl: bool = False
+    _s3: S3Calls = field(init=False, repr=False)
     _asking: Asking = field(init=False, repr=False)
-    _sdk: tuple[Credentials, Any] | None = field(default=None, init=False, repr=False)
+
+    @_s3.default
+    def _calls(self) -> S3Calls:
+        return S3Calls(self.address, self.region, self.credentials)
 
     @_asking.default
     def _asking_until_answered(self) -> Asking:
@@ -53,6 +60,7 @@ class S3Bucket:
 
     async def start(self) -> None:
         """Ask once whether the bucket takes ACLs, if that is left open; go on in the background if it can't tell."""
+        await self._s3.start()
         if self.auto_acl:
             self.acl = PUBLIC_ACL
             await self._asking.start()
@@ -60,63 +68,43 @@ class S3Bucket:
     async def stop(self) -> None:
         """Stop asking."""
         await self._asking.stop()
-        if self._sdk is not None:
-            self._sdk[1].close()
+        await self._s3.stop()
 
     async def check(self) -> None:
         """Raise `Unavailable` unless the bucket answers to our credentials."""
-        try:
-            await asyncio.to_thread(lambda: self._client().head_bucket(Bucket=self.address.bucket))
-        except _FAILURES as error:
-            raise Unavailable(
-                ErrorCode.STORE_UNAVAILABLE, f"the bucket doesn't answer as it should: {_cause(error)}"
-            ) from error
+        now = datetime.now(UTC)
+        answer = await self._s3.answer(Call(_HEAD), now)
+        if answer.status == _FORBIDDEN and _differ(answer.headers.get("Date", ""), now):
+            raise _HEAD.failure("it answered 403, and its clock and ours differ by more than 15 minutes")
+        if answer.status != _OK:
+            raise answer.unexpected()
 
     async def _learn_acl(self) -> bool:
         """Return whether the answer is final."""
         try:
-            refuses = await asyncio.to_thread(self._refuses_acls)
-        except (*_FAILURES, BitstoreError) as error:
-            _log.warning("can't ask the bucket whether it takes ACLs (%s); signing %r", _cause(error), self.acl)
+            refuses = await self._refuses_acls()
+        except Unavailable as error:
+            _log.warning("can't ask the bucket whether it takes ACLs (%s); signing %r", error.message, self.acl)
             return False
         self.acl = None if refuses else PUBLIC_ACL
         return True
 
-    def _refuses_acls(self) -> bool:
+    async def _refuses_acls(self) -> bool:
         """Ask for the bucket's ownership controls (Amazon S3 User Guide, "Controlling ownership of objects")."""
-        try:
-            answer = self._client().get_bucket_ownership_controls(Bucket=self.address.bucket)
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-            if error.response["Error"]["Code"] in ("AccessDenied", "403"):
-                _log.warning("not allowed to ask whether the bucket takes ACLs; set STORAGE_ACL to choose")
-            # A store that answers, but has no ownership controls (or won't tell), is treated as the original did.
-            if (400 <= status < 500 and status != 429) or status == 501:
-                return False
-            raise
+        answer = await self._s3.answer(Call(_OWNERSHIP, query=[("ownershipControls", "")]), datetime.now(UTC))
+        if answer.status == _FORBIDDEN and answer.code in ("", "AccessDenied"):
+            _log.warning("not allowed to ask whether the bucket takes ACLs; set STORAGE_ACL to choose")
+        # A store that answers, but has no ownership controls (or won't tell), is treated as the original did.
+        if (answer.status in _CLIENT_ERRORS and answer.status != _BUSY) or answer.status == _NOT_IMPLEMENTED:
+            return False
+        if answer.status != _OK or answer.is_garbled:
+            raise answer.unexpected()
         # A store that doesn't know the question may answer another one: it lists the bucket, for example.
-        rules = answer.get("OwnershipControls", {}).get("Rules", [])
-        return any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
-
-    def _client(self) -> Any:  # noqa: ANN401 - the SDK is untyped
-        credentials = self.credentials()
-        if self._sdk is None or self._sdk[0] != credentials:
-            self._sdk = (credentials, self._new_client(credentials))
-        return self._sdk[1]
-
-    def _new_client(self, credentials: Credentials) -> Any:  # noqa: ANN401 - as above
-        session = boto3.Session(
-            aws_access_key_id=credentials.access_key_id,
-            aws_secret_access_key=credentials.secret_access_key,
-            aws_session_token=credentials.session_token,
-            region_name=self.region,
-        )
-        style = "virtual" if self.address.addressing is Addressing.VIRTUAL else "path"
-        config = Config(signature_version="s3v4", s3={"addressing_style": style}, **_TIMEOUTS)
-        return session.client("s3", endpoint_url=self.address.origin, config=config)
+        return any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in answer.each("Rule"))
 
 
-def _cause(error: Exception) -> str:
-    if isinstance(error, ClientError):
-        return str(error.response["Error"]["Code"])
-    return type(error).__name__
+def _differ(date: str, now: datetime) -> bool:
+    """Tell whether a clock is so wrong that all is refused, by the time of an answer."""
+    with suppress(ValueError):
+        return abs(parsedate_to_datetime(date).astimezone(UTC) - now) > _REFUSED_SKEW
+    return False

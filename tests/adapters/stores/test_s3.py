@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from uuid import uuid4
 
 import pytest
+from attrs import evolve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +19,7 @@ from starlette.routing import Route
 
 from adapters.stores import asking, s3
 from adapters.stores.addresses import BucketAddress
+from adapters.stores.connections import MAX_ANSWER_BYTES
 from adapters.stores.contract import make_upload
 from adapters.stores.flavours import FLAVOURS
 from adapters.stores.s3 import S3Bucket
@@ -27,6 +30,7 @@ from domain.uploads import Access, PostForm, UploadMethod, UploadTerms
 from tests.live import serving
 from tests.stores.processes import free_port
 from tests.stores.servers import RunningStore
+from tests.stores.trouble import Trouble, troubled_store
 
 CREDENTIALS = Credentials("AKIDEXAMPLE", "a-secret-of-the-store")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,10 +42,10 @@ def bucket_at(origin: str, name: str = "datasets", credentials: Credentials = CR
 
 
 @asynccontextmanager
-async def started(bucket: S3Bucket) -> AsyncIterator[None]:
+async def started(bucket: S3Bucket) -> AsyncIterator[S3Bucket]:
     await bucket.start()
     try:
-        yield
+        yield bucket
     finally:
         await bucket.stop()
 
@@ -57,12 +61,16 @@ def acl_of(bucket: S3Bucket) -> str | None:
 
 
 def check(bucket: S3Bucket) -> None:
-    asyncio.run(bucket.check())
+    async def scenario() -> None:
+        async with started(evolve(bucket, auto_acl=False)) as asked:
+            await asked.check()
+
+    asyncio.run(scenario())
 
 
 @contextmanager
 def answering(status: int, body: str) -> Iterator[str]:
-    """Serve one answer to everything that the SDK may ask with GET."""
+    """Serve one answer to whatever may be asked."""
 
     async def answer(_request: Request) -> Response:
         return Response(body, status, media_type="application/xml")
@@ -162,7 +170,7 @@ class TestFailures:
             bucket = bucket_at(failing)
             async with started(bucket):
                 assert bucket.public_acl() == PUBLIC_ACL
-                bucket.address, bucket._sdk = BucketAddress(working, "datasets"), None
+                bucket._s3.address = BucketAddress(working, "datasets")
                 assert bucket._asking.task is not None
                 await asyncio.wait_for(bucket._asking.task, 10)
                 assert bucket.public_acl() is None
@@ -188,16 +196,30 @@ class TestFailures:
         start = time.monotonic()
         assert asyncio.run(scenario()).fields["acl"] == PUBLIC_ACL
         assert time.monotonic() - start < 30
-        with pytest.raises(Unavailable, match="EndpointConnectionError"):
+        with pytest.raises(Unavailable, match="ClientConnectorError"):
             check(bucket)
 
     def test_a_store_that_never_answers_is_not_waited_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(s3._TIMEOUTS, "read_timeout", 0.1)
+        for name in ("_HEAD", "_OWNERSHIP"):
+            monkeypatch.setattr(s3, name, evolve(getattr(s3, name), seconds=0.1))
         with socket.create_server(("127.0.0.1", 0)) as silent:
             bucket = bucket_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
             assert acl_of(bucket) == PUBLIC_ACL
-            with pytest.raises(Unavailable, match="ReadTimeoutError"):
+            with pytest.raises(Unavailable, match="took too long"):
                 check(bucket)
+
+    @pytest.mark.parametrize(("behind", "said"), [(-20, "clock"), (20, "clock"), (14, "s3:ListBucket")])
+    def test_a_refusal_by_a_clock_that_differs_is_told_apart(self, behind: int, said: str) -> None:
+        date = format_datetime(datetime.now(UTC) - timedelta(minutes=behind), usegmt=True)
+        refusal = f"HTTP/1.1 403 Forbidden\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n"
+        with answering(403, "") as origin, troubled_store(origin) as relay:
+            relay.choose = lambda _method, _target: Trouble.saying(refusal.encode())
+            with pytest.raises(Unavailable, match=said):
+                check(bucket_at(relay.origin))
+
+    def test_an_endless_answer_is_none(self) -> None:
+        with answering(200, " " * (MAX_ANSWER_BYTES + 1)) as origin:
+            assert acl_of(bucket_at(origin)) == PUBLIC_ACL
 
     def test_without_credentials_the_service_starts_all_the_same(self) -> None:
         def none_yet() -> Credentials:
