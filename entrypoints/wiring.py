@@ -36,6 +36,7 @@ from entrypoints.counters import Counters
 from entrypoints.observed import observed
 from entrypoints.runtime import FairTurns
 from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
+from entrypoints.waiting import CURIOUS_AT_ONCE, LimitedInspector, WaitingRoom, limited
 
 VERIFY_PATIENCE = timedelta(seconds=20)
 """How long /verify and /objects may ask the store, at least: unlike /authorize they have nothing else to answer."""
@@ -76,7 +77,8 @@ def wire(settings: Settings) -> Service:
     Raises `Misconfigured` where what was chosen is not safe together.
     """
     counters = Counters()
-    store = observed(_store(settings.store), counters)
+    watched = observed(_store(settings.store), counters)
+    store = limited(watched)
     rules = _rules_for(store.signer.capabilities, settings.batch)
     _refuse_unsafe_pattern(rules.pattern, store.signer.capabilities)
     authenticate, fetched_keys = _authentication(settings, counters)
@@ -96,7 +98,11 @@ def wire(settings: Settings) -> Service:
             lifetime=settings.upload_lifetime,
             turns=turns,
             preferred_method=settings.preferred_method,
-            inspector=store.inspector if settings.inspect_on_authorize else None,
+            inspector=(
+                LimitedInspector(watched.inspector, WaitingRoom(CURIOUS_AT_ONCE))
+                if settings.inspect_on_authorize
+                else None
+            ),
             patience=settings.inspect_patience,
             multipart=multipart,
         ),
