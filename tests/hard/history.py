@@ -3,6 +3,8 @@
 It is that of a write which had begun, unless another one began after that had ended, and was acknowledged.
 """
 
+import math
+import sys
 import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -11,7 +13,9 @@ from attrs import define, field
 
 Value = TypeVar("Value", bound=Hashable)
 
-_NEVER = float("inf")
+_NEVER = math.inf
+_LAST = sys.float_info.max
+"""A moment after all others."""
 
 
 @define(eq=False)
@@ -84,7 +88,12 @@ class History(Generic[Value]):
         with self._lock:
             self._writes[key] = [Write(value, -1, -1, -1)]
 
-    def possible(self, key: Hashable, at: float = _NEVER) -> frozenset[Value]:
+    def has_changed(self, key: Hashable) -> bool:
+        """Tell whether there were writes since the beginning, or since it was settled."""
+        with self._lock:
+            return len(self._writes.get(key, ())) > 1
+
+    def possible(self, key: Hashable, at: float = _LAST) -> frozenset[Value]:
         """Give what may be read when everything stops at a moment."""
         with self._lock:
             begun = [write for write in self._writes.get(key, [Write(self.nothing, -1, -1, -1)]) if write.began <= at]
