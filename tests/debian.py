@@ -18,6 +18,7 @@ PACKAGES: Mapping[str, str] = {
     "radosgw": "radosgw",
     "radosgw-admin": "ceph-common",
     "chromium": "chromium",
+    "nginx": "nginx-light",
 }
 """The package of each program, by the program's name."""
 
