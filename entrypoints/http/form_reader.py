@@ -92,6 +92,7 @@ class _Parts:
         self.file_complete = False
         self.complete = False
         self._file_pieces: list[bytes] = []
+        self._has_begun = False
         self._fields_bytes = 0
         self._headers: dict[bytes, bytes] = {}
         self._header_name = b""
@@ -113,6 +114,10 @@ class _Parts:
         )
 
     def feed(self, chunk: bytes) -> None:
+        if not self._has_begun:
+            # What else the parser passes over before the first boundary depends on where the body is cut.
+            chunk = chunk.lstrip(b"\r\n")
+            self._has_begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:

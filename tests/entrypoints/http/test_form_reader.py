@@ -126,6 +126,22 @@ def test_the_pieces_in_which_a_body_arrives_do_not_matter(
     assert read(pieces, content_type) == Read(fields, None, None, content)
 
 
+@pytest.mark.parametrize("start", [b"\r\n", b"\n", b"\r\n\r\n\r"])
+def test_line_ends_may_stand_before_the_first_boundary(start: bytes) -> None:
+    body = start + form(FILE)
+    whole = read([form(FILE)])
+    assert read([body]) == read([body[at : at + 1] for at in range(len(body))]) == whole
+
+
+@pytest.mark.parametrize("start", [b"preamble\r\n", b"\r\npreamble\r\n", b"\n ", b"\nt-"])
+def test_nothing_else_may_wherever_it_is_cut(start: bytes) -> None:
+    body = start + form(FILE)
+    for pieces in ([body], [body[at : at + 1] for at in range(len(body))]):
+        with pytest.raises(S3Refusal) as caught:
+            read(pieces)
+        assert caught.value.s3_code == "MalformedPOSTRequest"
+
+
 def test_parts_after_the_file_mean_nothing() -> None:
     assert read([form(FILE, part('name="acl"', b"public-read"))]).fields == []
 
