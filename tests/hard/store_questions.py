@@ -25,7 +25,7 @@ MANY = {STORED: declaration(), **{f"missing-{number}.csv": declaration() for num
 PARTS = {f"part-{number}.bin": declaration() for number in range(4)}
 TROUBLED_PART = "part-2.bin"
 
-KNOWN, UNKNOWN, DONE, DOWN = "what is stored is known", "signed, but nothing known", "done", "store_unavailable"
+KNOWN, UNKNOWN, DONE, DOWN = "what is stored is known", "signed, but not all known", "done", "store_unavailable"
 # Whoever waits for so long has given up the idea of a deadline.
 _CLIENT_SECONDS = 90.0
 
@@ -133,13 +133,10 @@ class Asker:
 
 
 def _knowledge(told: Mapping[str, str | None]) -> str:
-    """Nothing may be told of a file that isn't so; of all or of none."""
+    """Nothing may be told of a file that isn't so."""
     for path, known in told.items():
         assert known in ((None, "True", "stored") if path == STORED else (None, "False", "missing")), (path, known)
-    if all(known is None for known in told.values()):
-        return UNKNOWN
-    assert None not in told.values(), told
-    return KNOWN
+    return UNKNOWN if None in told.values() else KNOWN
 
 
 QUESTIONS: Mapping[str, Callable[[Asker], Question]] = {

@@ -119,6 +119,8 @@ class TroubledStore:
     async def _stop_listening(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None:
+            self._loop.remove_reader(listening.sockets[0].fileno())
+            await asyncio.sleep(0.01)  # what has been accepted needs the server until it has got a transport
             listening.close()
 
     async def _end_all(self) -> None:
