@@ -118,11 +118,17 @@ class FetchedKeys:
         return await self._fetch_or_join()
 
     async def _keep_fresh(self, *, fetched: bool) -> None:
-        longest, retry = self.server.refresh_seconds, self.retry_seconds
+        retry = self.retry_seconds
         while True:
-            await asyncio.sleep(longest if fetched else min(retry, longest))
+            longest = self._longest_pause()
+            await asyncio.sleep(self.server.refresh_seconds if fetched else min(retry, longest))
             retry = self.retry_seconds if fetched else min(retry * 2, longest)
             fetched = await self._fetch_or_join()
+
+    def _longest_pause(self) -> float:
+        """Give the longest time between two attempts: while there are no keys at all, nobody is served."""
+        refresh = self.server.refresh_seconds
+        return refresh if self._keys.keys else min(refresh, self.server.cooldown_seconds)
 
     def _is_fetching(self) -> bool:
         return self._fetch is not None and not self._fetch.done()

@@ -561,26 +561,34 @@ class TestInTheBackground:
 
         run(play())
 
-    def test_the_time_between_two_attempts_grows_up_to_the_interval(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_time_between_two_attempts_grows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Up to the cooldown while there are no keys, so that nobody can be served; then up to the interval."""
+        stage: World
         pauses: list[float] = []
         pause = asyncio.sleep
 
         async def note(seconds: float) -> None:
-            if seconds >= 1:
-                pauses.append(seconds)
-            await pause(0 if len(pauses) < 14 else seconds)
+            if seconds < 1:
+                await pause(seconds)
+                return
+            pauses.append(seconds)
+            if len(pauses) == 8:
+                stage.server.answer = answering(NEW)
+            if len(pauses) == 10:
+                stage.server.answer = answering(b"", status=503)
+            await pause(0 if len(pauses) < 20 else seconds)
 
         async def play() -> None:
+            nonlocal stage
             async with world(answer=answering(b"", status=503), retry=1, refresh=300, started=False) as stage:
                 monkeypatch.setattr(asyncio, "sleep", note)
                 await stage.keys.start()
-                await until(lambda: len(pauses) == 11)
-                stage.server.answer = answering(NEW)
-                await until(lambda: bool(stage.keys().keys) and len(pauses) > 12)
+                await until(lambda: len(pauses) == 20)
 
         run(play())
-        assert pauses[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-        assert pauses[-1] == 300
+        assert pauses[:8] == [1, 2, 4, 8, 16, COOLDOWN, COOLDOWN, COOLDOWN]
+        assert pauses[8:10] == [300, 300]
+        assert pauses[10:] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
 
 
 class TestTheEnd:
