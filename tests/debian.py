@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -44,7 +45,8 @@ def explain(programs: Iterable[str]) -> str:
 
 def _find(name: str) -> str | None:
     # Servers run with this PATH, whatever a developer's shell has.
-    return shutil.which(name, path=os.defpath)
+    folders = os.defpath.split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join([*folders, *(re.sub("bin$", "sbin", folder) for folder in folders)]))
 
 
 if __name__ == "__main__":

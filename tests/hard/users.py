@@ -73,7 +73,12 @@ def put(file: Mapping[str, Any], content: bytes = OBJECT) -> bytes:
     """Write the request that sends a file for which a PUT was signed, or a part of one."""
     url = urlsplit(file.get("upload_url") or file["url"])
     headers = file.get("upload_headers") or file.get("headers") or {}
-    return request("PUT", f"{url.path}?{url.query}", content, **{"Content-Length": str(len(content)), **headers})
+    return request(
+        "PUT",
+        f"{url.path}?{url.query}",
+        content,
+        **{"Host": url.netloc, "Content-Length": str(len(content)), **headers},
+    )
 
 
 def form(file: Mapping[str, Any], content: bytes = OBJECT) -> bytes:
