@@ -42,33 +42,11 @@ def _again(name: str) -> Change:
 
 
 _FOREIGN_OWNERS = (
-    "bob",
-    "Alice",
-    "alice%20",
-    "%20alice",
-    "%D0%B0lice",
-    "alice+",
-    "alice2",
-    "%2561lice",
-    "alice%E2%80%8B",
-    "*",
+    *("bob", "Alice", "alice%20", "%20alice", "%D0%B0lice", "alice+", "alice2", "%2561lice", "alice%E2%80%8B", "*"),
 )
 _NO_OWNERS = (
-    *(
-        "",
-        "%20",
-        ".",
-        "..",
-        "../bob",
-        "%2e%2e",
-        "alice/",
-        "alice%2F",
-        "a%00",
-        "alice%0a",
-        "a%5Cb",
-        "e%CC%81",
-        "alice/tides",
-    ),
+    *("", "%20", ".", "..", "../bob", "%2e%2e", "alice/", "alice%2F", "a%00", "alice%0a", "a%5Cb", "e%CC%81"),
+    "alice/tides",
     *("%EF%BF%BF", "%E2%80%AEalice", "$%7Bfilename%7D", "x" * 256, "x" * 10_000),
 )
 _NOT_UTF8 = ("%ff", "alice%ff", "%C0%AF", "%ED%A0%80", "%E2%82", "%F4%90%80%80")

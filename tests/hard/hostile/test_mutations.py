@@ -18,57 +18,12 @@ from tests.hard.hostile.service import PLACES, TRIED, Request, Target, Uploads, 
 from tests.tried import Tried
 
 _INTRUDERS = (
-    *(
-        b"",
-        b"\0",
-        b"\n",
-        b"\r",
-        b"\x1b",
-        b"\x7f",
-        b"\x80",
-        b"\xff",
-        b"\xc0\xaf",
-        b"\xe2\x80\xae",
-        b"\xed\xa0\x80",
-        b"\xcc\x81",
-    ),
-    *(
-        b'"',
-        b"\\",
-        b"/",
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b":",
-        b",",
-        b".",
-        b"..",
-        b"../",
-        b"%",
-        b"%2e",
-        b"%00",
-        b"&",
-        b"=",
-        b"#",
-        b"?",
-    ),
-    *(
-        b"-",
-        b"+",
-        b"0",
-        b"9",
-        b"e9",
-        b"1e999",
-        b"NaN",
-        b"null",
-        b"true",
-        b"\\u0000",
-        b"\\ud800",
-        b"${filename}",
-        b"bob",
-        b"A",
-    ),
+    *(b"", b"\0", b"\n", b"\r", b"\x1b", b"\x7f", b"\x80", b"\xff", b"\xc0\xaf", b"\xe2\x80\xae", b"\xed\xa0\x80"),
+    b"\xcc\x81",
+    *(b'"', b"\\", b"/", b"{", b"}", b"[", b"]", b":", b",", b".", b"..", b"../", b"%", b"%2e", b"%00", b"&", b"="),
+    *(b"#", b"?"),
+    *(b"-", b"+", b"0", b"9", b"e9", b"1e999", b"NaN", b"null", b"true", b"\\u0000", b"\\ud800", b"${filename}"),
+    *(b"bob", b"A"),
 )
 
 
@@ -110,7 +65,7 @@ def test_a_token_proves_nothing_any_more(target: Target, algorithm: str, place: 
             asked = PLACES[place](Request("GET", "/info"), token)
             target.refuses(asked, 401, "token_invalid", secret=token.strip())
 
-    tried(TRIED, tries(10, mutated, good.encode(), check))
+    tried(TRIED, tries(6, mutated, good.encode(), check))
 
 
 @pytest.mark.parametrize("kind", WITH_BODY)
@@ -124,7 +79,7 @@ def test_a_body_reaches_nothing_else(target: Target, uploads: Uploads, kind: str
         if answer.status == 200:
             assert_own(answer.json)
 
-    tried(TRIED, tries(20, mutated, json.dumps(good.body).encode(), check))
+    tried(TRIED, tries(12, mutated, json.dumps(good.body).encode(), check))
 
 
 @pytest.mark.parametrize("kind", ["presign", "objects"])
@@ -138,7 +93,7 @@ def test_a_query_reaches_nothing_else(target: Target, uploads: Uploads, kind: st
         if answer.status == 200:
             assert_own(answer.json)
 
-    tried(TRIED, tries(40, mutated, query.encode(), check))
+    tried(TRIED, tries(20, mutated, query.encode(), check))
 
 
 def assert_own(answer: Any) -> None:
