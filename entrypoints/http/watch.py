@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Collection
 from time import perf_counter
 from typing import Final
@@ -34,6 +35,8 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", 
 _OTHER = "other"
 _UNANSWERED = "none"
 _VARY = (b"vary", b"Origin")
+# A query that came as a part of the path, by whatever mistake, may be a signed one all the same.
+_QUERY = re.compile(r"\?|x-amz-|signature=|jwt=", re.IGNORECASE)
 
 _ENDED: Final = Unavailable(
     ErrorCode.OVERLOADED, "the service ends before this could be done; try again", retry_after=5
@@ -146,7 +149,8 @@ class Watch:
             durations = self._counters.answered(route, method, status)
         durations.add(seconds)
         if self._log_requests:
-            fields = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": round(seconds, 6)}
+            path = _QUERY.split(scope["path"], maxsplit=1)[0]
+            fields = {"method": scope["method"], "path": path, "status": status, "seconds": round(seconds, 6)}
             log_event(_requests, "request", fields)
 
 

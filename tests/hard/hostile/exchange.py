@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from select import select
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -63,32 +64,43 @@ class Answer:
         return code
 
 
-def exchange(origin: str, sent: bytes, *, then_ends: bool = False, is_head: bool = False) -> list[Answer]:
+def exchange(
+    origin: str, sent: bytes, *, then_ends: bool = False, is_head: bool = False, patience: float = 0.0
+) -> list[Answer]:
     """Send bytes on a new connection, and read until the server closes it. AssertionError if it leaves us hanging.
 
-    With `then_ends` nothing more can come, and the server is told so: it need not answer what is not whole.
+    With `then_ends` nothing more can come, and the server is told so: it need not answer what is not whole. Where
+    nobody knows whether it is, the server is told when it has been quiet for `patience`, in seconds.
     """
     address = urlsplit(origin)
     with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=HANG_SECONDS) as connection:
         # It may be cut off before all is sent, and reset because of what nobody read.
         with suppress(ConnectionError):
             connection.sendall(sent)
+        pieces: list[bytes] = []
+        if patience:
+            pieces.extend(_pieces_until_quiet(connection, patience))
+            then_ends = True
         if then_ends:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
-        return list(_answers(_read_all(connection), is_head=is_head))
+        return list(_answers(b"".join([*pieces, *_pieces(connection)]), is_head=is_head))
 
 
-def _read_all(connection: socket.socket) -> bytes:
-    pieces: list[bytes] = []
+def _pieces(connection: socket.socket) -> Iterator[bytes]:
+    """Read to the end, a reset included."""
     try:
-        while piece := connection.recv(1 << 16):
-            pieces.append(piece)
-    except ConnectionError:
-        pass
+        with suppress(ConnectionError):
+            while piece := connection.recv(1 << 16):
+                yield piece
     except TimeoutError as error:
-        raise AssertionError(f"no end came, only {b''.join(pieces)!r}") from error
-    return b"".join(pieces)
+        raise AssertionError("no end came") from error
+
+
+def _pieces_until_quiet(connection: socket.socket, seconds: float) -> Iterator[bytes]:
+    with suppress(ConnectionError):
+        while select([connection], [], [], seconds)[0] and (piece := connection.recv(1 << 16)):
+            yield piece
 
 
 def _answers(stream: bytes, *, is_head: bool) -> Iterator[Answer]:
@@ -101,7 +113,11 @@ def _answers(stream: bytes, *, is_head: bool) -> Iterator[Answer]:
         headers = {name.lower(): value for name, value in pairs}
         assert len(headers) == len(pairs) or "set-cookie" not in headers, head
         status = int(status_line[1])
-        if is_head or status < 200 or status in (204, 304):
+        if is_head:
+            # A body has only what is answered before anybody knows of the HEAD.
+            body, stream = stream, b""
+            assert not body or status in (400, 431), body
+        elif status < 200 or status in (204, 304):
             body = b""
         elif "chunked" in headers.get("transfer-encoding", ""):
             body, stream = _from_chunks(stream)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -61,6 +62,8 @@ NO_HTTP: Expected = (400, "malformed_http")
 NO_ANSWER: Expected = (0, "")
 """The request never becomes whole: the connection just ends."""
 
+_EVENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{12}Z [A-Z]+ +[\w.]+: .")
+
 _SETTINGS: Mapping[str, str] = {
     **MEMORY,
     "STORAGE_BACKEND": "disk",
@@ -95,7 +98,7 @@ class Target:
         stats = {path: path.stat() for path in self.root.rglob("*") if path.is_file()}
         return {str(path.relative_to(self.root)): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
-    def ask(self, request: Request, *secrets: str, then_ends: bool = False) -> Answer:
+    def ask(self, request: Request, *secrets: str, expected: Expected | None = None) -> Answer:
         """Send a request, of which `secrets` are part, and check what must hold of all answers.
 
         The answer has the status 0 if there is none.
@@ -104,36 +107,39 @@ class Target:
         self._secrets.update(secrets)
         is_head = request.method == "HEAD"
         sent = request.wire(f"X-Request-Id: {request_id}")
-        answers = exchange(self.origin, sent, then_ends=then_ends, is_head=is_head)
+        answers = exchange(self.origin, sent, then_ends=expected == NO_ANSWER, is_head=is_head)
         answer = only(answers) if answers else Answer(0, {}, b"")
         self._statuses[request_id] = 0 if answer.code == NO_HTTP[1] else answer.status
         assert answer.status < 500, answer
         shown = f"{answer.headers}{answer.body.decode('latin-1')}"
-        assert not [secret for secret in (*secrets, SECRET_KEY) if secret in shown]
+        path = request.target.partition("?")[0]  # which is told again
+        assert not [secret for secret in (*secrets, SECRET_KEY) if secret in shown and secret not in path]
         return answer
 
     def refuse(self, request: Request, expected: Expected, *secrets: str) -> None:
         """Send what must be refused, and change nothing that is stored."""
         before = self.contents()
-        answer = self.ask(request, *secrets, then_ends=expected is NO_ANSWER)
-        if expected is NO_ANSWER:
+        answer = self.ask(request, *secrets, expected=expected)
+        if expected == NO_ANSWER:
             assert answer.status == 0
             wait_until(lambda: self.contents() == before)
             return
-        assert (answer.status, answer.code) == (expected[0], "" if request.method == "HEAD" else expected[1]), answer
+        code = "" if request.method == "HEAD" and expected != NO_HTTP else expected[1]
+        assert (answer.status, answer.code) == (expected[0], code), answer
         assert CONTENT not in answer.body
         assert self.contents() == before
 
-    def begun_upload(self) -> tuple[str, str]:
-        """Begin an upload in parts; give its id, and the key of what it becomes."""
+    def begun_upload(self, path: str) -> str:
+        """Begin an upload in parts; give its id."""
         body = {
             "metadata": {"owner": OWNER, "name": DATASET},
-            "filedata": {"parts.csv": {"length": len(CONTENT), "md5": MD5}},
+            "filedata": {path: {"length": len(CONTENT), "md5": MD5}},
             "accept": ["MULTIPART"],
         }
         token = make_token(bits.good_claims(OWNER, now=datetime.now(UTC)))
         answer = urllib3.request("POST", f"{self.origin}/rawstore/authorize", json=body, headers={"Auth-Token": token})
-        return answer.json()["filedata"]["parts.csv"]["upload_id"], f"{PREFIX}/parts.csv"
+        upload_id: str = answer.json()["filedata"][path]["upload_id"]
+        return upload_id
 
     def is_well(self) -> None:
         """Check that it is alive, has answered nothing by a fault of its own, and has told nothing that it mustn't."""
@@ -153,6 +159,24 @@ class Target:
             [line] = told[request_id]
             assert (line["message"], line["status"]) == ("request", str(status))
         assert not [secret for secret in (*self._secrets, SECRET_KEY, "X-Amz", "x-amz") if secret in metrics]
+
+    def is_well_on_the_console(self, *never: str) -> None:
+        """Likewise, where the log is for people, and nothing may have been stored.
+
+        `never` are ids of requests that nobody must have read.
+        """
+        assert not self.contents()
+        metrics = urllib3.request("GET", f"{self.origin}/metrics").data.decode()
+        assert 'status="5' not in metrics
+        last = "the-last-one"
+        urllib3.request("GET", f"{self.origin}/readyz", headers={"X-Request-Id": last})
+        wait_until(lambda: last in self.log.read_text())
+        lines = self.log.read_text("ascii").split("\n")[:-1]
+        events = [line for line in lines if _EVENT.match(line)]
+        # What it says when it starts is the only thing that is no event.
+        assert [line for line in lines if line in events] == lines[len(lines) - len(events) :]
+        assert not [line for line in events if not line.isprintable() or " INFO " not in line[:40]]
+        assert not [line for line in events if any(f"request_id={name} " in line for name in never)]
 
     def _events(self) -> Mapping[str, list[dict[str, Any]]]:
         """Read the log: one line of ASCII for each event, no secrets, and nothing worse than a client's fault."""

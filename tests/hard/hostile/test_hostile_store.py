@@ -1,13 +1,19 @@
 """Hostile requests to the embedded store: each is refused with the right code, and leaves nothing, nowhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 
-from tests.hard.hostile import cases_of_forms, cases_of_policies, forms
-from tests.hard.hostile.store import Target, hostile_target
+from tests.effort import EFFORT
+from tests.hard.hostile import cases_of_forms, cases_of_policies, cases_of_signed_urls, forms, signed_urls
+from tests.hard.hostile.mutations import changed, changed_text
+from tests.hard.hostile.store import BUCKET_PATH, CONTENT, Expected, Target, hostile_target
 from tests.tried import Tried
 
 TRIED = "hostile requests"
@@ -25,15 +31,28 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         running.is_well()
 
 
-def answered(target: Target, made: forms.Made, expected: tuple[int, str]) -> None:
-    """Check that a form is taken or refused."""
-    if expected != forms.TAKEN:
+@pytest.fixture(scope="module")
+def bases(target: Target) -> Mapping[str, Mapping[str, Any]]:
+    """Signed requests that have been accepted."""
+    upload_id = target.begun_upload(signed_urls.KEY.rpartition("/")[2])
+    part = {**signed_urls.BASES["part"], "query": {"partNumber": "1", "uploadId": upload_id}}
+    bases = {**signed_urls.BASES, "part": part}
+    for base in bases.values():
+        made = signed_urls.make(base, target.host, datetime.now(UTC))
+        assert target.ask(made.request, *made.secrets).status == 200
+    return bases
+
+
+def answered(target: Target, made: forms.Made, expected: Expected) -> None:
+    """Check that a request is taken, which makes nothing new, or refused."""
+    if not 0 < expected[0] < 400:
         target.refuse(made.request, expected, *made.secrets)
         return
-    files = target.contents().keys()
+    files = len(target.contents())
     answer = target.ask(made.request, *made.secrets)
     assert answer.status == expected[0], answer
-    assert target.contents().keys() == files
+    assert answer.body in (b"", CONTENT) or answer.status in (201, 206)
+    assert len(target.contents()) == files
 
 
 @pytest.mark.parametrize(
@@ -55,3 +74,87 @@ def test_names_of_files(target: Target, row: Any, tried: Tried) -> None:
     _, expected, change = row
     answered(target, forms.make(datetime.now(UTC), "parts", change, own=forms.NAMED_FIELDS), expected)
     tried(TRIED, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "row"),
+    [
+        pytest.param(kind, stage, row, id=f"{kind}-{stage}-{row[0]}")
+        for stage, rows in cases_of_signed_urls.STAGES.items()
+        for row in rows
+        for kind in signed_urls.BASES
+        if kind != "part" or row[0] not in cases_of_signed_urls.NOT_OF_PARTS
+    ]
+    + [
+        pytest.param(kind, stage, row, id=f"{kind}-{stage}-{row[0]}")
+        for stage, tables in (("claims", cases_of_signed_urls.CLAIMS_OF), ("request", cases_of_signed_urls.REQUESTS_OF))
+        for kind, rows in tables.items()
+        for row in rows
+    ],
+)
+def test_signed_urls(
+    target: Target, bases: Mapping[str, Mapping[str, Any]], kind: str, stage: str, row: Any, tried: Tried
+) -> None:
+    _, expected, change = row
+    if kind == "part":
+        expected = cases_of_signed_urls.BY_PARTS.get(expected, expected)
+    answered(target, signed_urls.make(bases[kind], target.host, datetime.now(UTC), stage, change), expected)
+    tried(TRIED, 1)
+
+
+def holds_what_it_held(target: Target, base: Mapping[str, Any], **headers: str) -> None:
+    """Check that an object is what it was, with these headers."""
+    found = target.ask(signed_urls.make({**base, "method": "GET"}, target.host, datetime.now(UTC)).request)
+    assert (found.status, found.body) == (200, CONTENT)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    assert {name: found.headers[name] for name in named} == named
+
+
+def test_no_change_of_a_form_changes_what_it_means(target: Target, tried: Tried) -> None:
+    counted = 0
+
+    @settings(max_examples=150 * EFFORT)
+    @given(st.data())
+    def check(data: DataObject) -> None:
+        nonlocal counted
+        counted += 1
+        made = forms.make(datetime.now(UTC))
+        body = data.draw(changed(made.request.body))
+        before = target.contents()
+        answer = target.ask(evolve(made.request, body=body), *made.secrets)
+        if answer.status < 400:
+            assert len(target.contents()) == len(before)
+            base = {"path": f"{BUCKET_PATH}/{forms.KEY}"}
+            holds_what_it_held(target, base, content_type="text/csv", x_amz_meta_note=forms.NOTE)
+        else:
+            assert answer.code
+            assert target.contents() == before
+
+    check()
+    tried(TRIED, counted)
+
+
+@pytest.mark.parametrize("kind", signed_urls.BASES)
+def test_no_change_of_a_signed_url_changes_what_it_means(
+    target: Target, bases: Mapping[str, Mapping[str, Any]], kind: str, tried: Tried
+) -> None:
+    counted = 0
+
+    @settings(max_examples=60 * EFFORT)
+    @given(st.data())
+    def check(data: DataObject) -> None:
+        nonlocal counted
+        counted += 1
+        made = signed_urls.make(bases[kind], target.host, datetime.now(UTC))
+        bad = data.draw(changed_text(made.request.target).filter(lambda text: not {"\r", "\n"} & {*text}))
+        before = target.contents()
+        answer = target.ask(evolve(made.request, target=bad))
+        assert len(target.contents()) == len(before)
+        if answer.status < 400:
+            assert answer.body == (CONTENT if kind == "GET" else b"")
+        else:
+            assert target.contents() == before
+
+    check()
+    holds_what_it_held(target, bases["PUT"], content_type="text/csv")
+    tried(TRIED, counted)
