@@ -24,9 +24,6 @@ class Case:
     statuses: tuple[int, ...]
     then_ends: bool = False
 
-    def __str__(self) -> str:
-        return self.about
-
 
 def request(line: str, *headers: str, body: bytes = b"", last: bool = True) -> bytes:
     """Write a request; the last of a connection says so."""

@@ -453,12 +453,6 @@ REQUESTS_OF: Mapping[str, Sequence[Row]] = {
     "HEAD": [("read with it", MISMATCH, requesting(method="GET"))],
 }
 
-NOT_OF_PARTS = frozenset({"two question marks", "semicolons"})
-"""What goes by the name of the first parameter."""
-
-BY_PARTS: Mapping[Expected, Expected] = {NO_METHOD: NOT_IMPLEMENTED}
-"""What is another matter if the URL is for a part."""
-
 STAGES: Mapping[str, Sequence[Row]] = {
     "claims": _CLAIMS,
     "query": _QUERY,
@@ -466,3 +460,19 @@ STAGES: Mapping[str, Sequence[Row]] = {
     "request": _REQUESTS,
 }
 """What is done to requests of all kinds, by the stage that it changes."""
+
+# What goes by the name of the first parameter.
+_NOT_OF_PARTS = frozenset({"two question marks", "semicolons"})
+# The parameters of a part make another operation of any other method.
+_OF_PARTS: Mapping[Expected, Expected] = {NO_METHOD: NOT_IMPLEMENTED}
+
+
+def of(kind: str, stage: str) -> Sequence[Row]:
+    """Give all that is done to a kind of request at a stage."""
+    rows: list[Row] = [*STAGES[stage]]
+    for name, tables in (("claims", CLAIMS_OF), ("request", REQUESTS_OF)):
+        if name == stage:
+            rows.extend(tables[kind])
+    if kind != "part":
+        return rows
+    return [(about, _OF_PARTS.get(code, code), change) for about, code, change in rows if about not in _NOT_OF_PARTS]

@@ -3,9 +3,10 @@
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from select import select
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -136,6 +137,20 @@ def _from_chunks(stream: bytes) -> tuple[bytes, bytes]:
         stream = stream[size + 2 :]
         if not size:
             return b"".join(pieces), stream
+
+
+def check_each(cases: Iterable[tuple[str, Any]], check: Callable[[Any], None]) -> int:
+    """Check all cases, tell of each that fails by its name, and give how many there are."""
+    failures: list[str] = []
+    count = 0
+    for name, case in cases:
+        count += 1
+        try:
+            check(case)
+        except AssertionError as error:
+            failures.append(f"{name}: {str(error) or 'it is otherwise'}")
+    assert not failures, "\n".join(failures)
+    return count
 
 
 def only(answers: Sequence[Answer]) -> Answer:

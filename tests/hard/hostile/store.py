@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from base64 import b64encode
 from collections import defaultdict
@@ -95,8 +96,9 @@ class Target:
 
     def contents(self) -> dict[str, tuple[int, int]]:
         """Give the size and the time of each file in the store's folder."""
-        stats = {path: path.stat() for path in self.root.rglob("*") if path.is_file()}
-        return {str(path.relative_to(self.root)): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(self.root) for name in names]  # noqa: PTH118 - fast
+        stats = {file: os.stat(file) for file in files}  # noqa: PTH116 - as above
+        return {file: (stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()}
 
     def ask(self, request: Request, *secrets: str, expected: Expected | None = None) -> Answer:
         """Send a request, of which `secrets` are part, and check what must hold of all answers.

@@ -12,11 +12,15 @@ from hypothesis.strategies import DataObject
 
 from tests.effort import EFFORT
 from tests.hard.hostile import cases_of_forms, cases_of_policies, cases_of_signed_urls, forms, signed_urls
+from tests.hard.hostile.exchange import check_each
+from tests.hard.hostile.forms import Row
 from tests.hard.hostile.mutations import changed, changed_text
 from tests.hard.hostile.store import BUCKET_PATH, CONTENT, Expected, Target, hostile_target
 from tests.tried import Tried
 
 TRIED = "hostile requests"
+
+Bases = Mapping[str, Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def bases(target: Target) -> Mapping[str, Mapping[str, Any]]:
+def bases(target: Target) -> Bases:
     """Signed requests that have been accepted."""
     upload_id = target.begun_upload(signed_urls.KEY.rpartition("/")[2])
     part = {**signed_urls.BASES["part"], "query": {"partNumber": "1", "uploadId": upload_id}}
@@ -55,51 +59,33 @@ def answered(target: Target, made: forms.Made, expected: Expected) -> None:
     assert len(target.contents()) == files
 
 
-@pytest.mark.parametrize(
-    ("stage", "row"),
-    [
-        pytest.param(stage, row, id=f"{stage}-{row[0]}")
-        for stage, rows in {**cases_of_policies.STAGES, **cases_of_forms.STAGES}.items()
-        for row in rows
-    ],
-)
-def test_forms(target: Target, stage: str, row: Any, tried: Tried) -> None:
-    _, expected, change = row
-    answered(target, forms.make(datetime.now(UTC), stage, change), expected)
-    tried(TRIED, 1)
+@pytest.mark.parametrize("stage", [*cases_of_policies.STAGES, *cases_of_forms.STAGES])
+def test_forms(target: Target, stage: str, tried: Tried) -> None:
+    def check(row: Row) -> None:
+        _, expected, change = row
+        answered(target, forms.make(datetime.now(UTC), stage, change), expected)
+
+    rows = {**cases_of_policies.STAGES, **cases_of_forms.STAGES}[stage]
+    tried(TRIED, check_each(((row[0], row) for row in rows), check))
 
 
-@pytest.mark.parametrize("row", cases_of_forms.FILENAMES, ids=lambda row: row[0])
-def test_names_of_files(target: Target, row: Any, tried: Tried) -> None:
-    _, expected, change = row
-    answered(target, forms.make(datetime.now(UTC), "parts", change, own=forms.NAMED_FIELDS), expected)
-    tried(TRIED, 1)
+def test_names_of_files(target: Target, tried: Tried) -> None:
+    def check(row: Row) -> None:
+        _, expected, change = row
+        answered(target, forms.make(datetime.now(UTC), "parts", change, own=forms.NAMED_FIELDS), expected)
+
+    tried(TRIED, check_each(((row[0], row) for row in cases_of_forms.FILENAMES), check))
 
 
-@pytest.mark.parametrize(
-    ("kind", "stage", "row"),
-    [
-        pytest.param(kind, stage, row, id=f"{kind}-{stage}-{row[0]}")
-        for stage, rows in cases_of_signed_urls.STAGES.items()
-        for row in rows
-        for kind in signed_urls.BASES
-        if kind != "part" or row[0] not in cases_of_signed_urls.NOT_OF_PARTS
-    ]
-    + [
-        pytest.param(kind, stage, row, id=f"{kind}-{stage}-{row[0]}")
-        for stage, tables in (("claims", cases_of_signed_urls.CLAIMS_OF), ("request", cases_of_signed_urls.REQUESTS_OF))
-        for kind, rows in tables.items()
-        for row in rows
-    ],
-)
-def test_signed_urls(
-    target: Target, bases: Mapping[str, Mapping[str, Any]], kind: str, stage: str, row: Any, tried: Tried
-) -> None:
-    _, expected, change = row
-    if kind == "part":
-        expected = cases_of_signed_urls.BY_PARTS.get(expected, expected)
-    answered(target, signed_urls.make(bases[kind], target.host, datetime.now(UTC), stage, change), expected)
-    tried(TRIED, 1)
+@pytest.mark.parametrize("kind", signed_urls.BASES)
+@pytest.mark.parametrize("stage", cases_of_signed_urls.STAGES)
+def test_signed_urls(target: Target, bases: Bases, kind: str, stage: str, tried: Tried) -> None:
+    def check(row: Row) -> None:
+        _, expected, change = row
+        answered(target, signed_urls.make(bases[kind], target.host, datetime.now(UTC), stage, change), expected)
+
+    rows = cases_of_signed_urls.of(kind, stage)
+    tried(TRIED, check_each(((row[0], row) for row in rows), check))
 
 
 def holds_what_it_held(target: Target, base: Mapping[str, Any], **headers: str) -> None:
@@ -135,9 +121,7 @@ def test_no_change_of_a_form_changes_what_it_means(target: Target, tried: Tried)
 
 
 @pytest.mark.parametrize("kind", signed_urls.BASES)
-def test_no_change_of_a_signed_url_changes_what_it_means(
-    target: Target, bases: Mapping[str, Mapping[str, Any]], kind: str, tried: Tried
-) -> None:
+def test_no_change_of_a_signed_url_changes_what_it_means(target: Target, bases: Bases, kind: str, tried: Tried) -> None:
     counted = 0
 
     @settings(max_examples=60 * EFFORT)
