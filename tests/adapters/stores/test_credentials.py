@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from adapters.stores import credentials
 from adapters.stores.contract import CONTENT, make_upload, send, sign
 from adapters.stores.credentials import ChainCredentials
 from adapters.stores.sigv4 import Credentials
@@ -62,6 +64,7 @@ class RoleServer:
         self.asked = 0
         self.down = False
         self.lifetime = IN_FIVE_MINUTES
+        self.garbage: str | None = None
 
     def app(self, _origin: str) -> Starlette:
         role = "/latest/meta-data/iam/security-credentials"
@@ -78,6 +81,8 @@ class RoleServer:
     def credentials(self, _request: Request) -> Response:
         if self.down:
             return PlainTextResponse("down", 500)
+        if self.garbage is not None:
+            return Response(self.garbage)
         role = self.new_credentials()
         return JSONResponse({"Code": "Success", **role, "Token": role["SessionToken"]})
 
@@ -180,6 +185,89 @@ def test_role_credentials_that_have_expired_sign_nothing(
     with pytest.raises(Unavailable) as refused:
         found_by_chain()
     assert refused.value.code is ErrorCode.CREDENTIALS_UNAVAILABLE
+
+
+GOOD = {"AccessKeyId": "key", "SecretAccessKey": "canary", "Token": "token", "Expiration": "2099-01-01T00:00:00Z"}
+GARBAGE: Mapping[str, object] = {
+    "a list": [],
+    "no members": {},
+    "no time": {**GOOD, "Expiration": "soon"},
+    "no text": {**GOOD, "AccessKeyId": 5},
+    "no secret": {**GOOD, "SecretAccessKey": ""},
+    "no one line": {**GOOD, "SecretAccessKey": "can\nary"},
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_whatever_a_role_server_says_it_is_asked_again(
+    role_server: tuple[RoleServer, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    server, origin = role_server
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{origin}/credentials")
+    server.garbage = json.dumps(GARBAGE[name])
+
+    async def look() -> None:
+        chain = ChainCredentials()
+        await chain.start()
+        try:
+            with pytest.raises(Unavailable):
+                chain()
+            server.garbage = None
+            await chain.refresh()
+            found = chain()
+            server.garbage = json.dumps(GARBAGE[name])
+            await chain.refresh()
+            assert chain() == found
+        finally:
+            await chain.stop()
+
+    asyncio.run(look())
+    assert not any(secret in caplog.text for secret in ("canary", "role-secret"))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[default]\n", "[default]\naws_access_key_id = new-key\n", "[default\n", "\x00", None]
+)
+def test_a_profile_that_is_being_written_takes_nothing_away(tmp_path: Path, content: str | None) -> None:
+    write_profile(tmp_path, "old-key")
+
+    async def rotate(chain: ChainCredentials) -> None:
+        if content is None:
+            (tmp_path / "credentials").unlink()
+        else:
+            (tmp_path / "credentials").write_text(content)
+        await chain.refresh()
+        assert chain().access_key_id == "old-key"
+        write_profile(tmp_path, "new-key")
+        await chain.refresh()
+
+    assert found_by_chain(rotate).access_key_id == "new-key"
+
+
+def test_a_chain_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it asked a second time, or held against what was found before."""
+    monkeypatch.setattr(credentials, "PATIENCE_SECONDS", 0.1)
+    write_profile(tmp_path, "old-key")
+    hangs, begun = threading.Event(), list[int]()
+
+    def session() -> Any:
+        begun.append(1)
+        if len(begun) > 1:
+            hangs.wait(60)
+        return credentials.sdk_session()
+
+    async def look() -> None:
+        chain = ChainCredentials(session)
+        await chain.start()
+        write_profile(tmp_path, "new-key")
+        for _ in range(3):
+            await chain.refresh()
+        assert (chain().access_key_id, len(begun)) == ("old-key", 2)
+        await chain.stop()
+
+    asyncio.run(look())  # which waits for all threads that it knows
+    assert not hangs.is_set()
+    hangs.set()
 
 
 def test_a_web_identity_becomes_role_credentials(
