@@ -62,6 +62,11 @@ class History(Generic[Value]):
         with self._lock:
             write.ended = min(write.ended, self.clock())
 
+    def confirm(self, write: Write[Value]) -> None:
+        """Note that it had taken effect when it ended, as was seen later."""
+        with self._lock:
+            write.acknowledged = write.ended
+
     def refuse(self, key: Hashable, write: Write[Value]) -> None:
         """Note that its client was told that it has no effect."""
         with self._lock:

@@ -19,8 +19,8 @@ WARM_UP = 6
 """Rounds of each client before anything is measured; then there are twice as many, and more with effort."""
 
 ALLOWED_MIB = 48
-"""By how much memory may grow after that. It does so once, while caches fill and until the collector first looks at what
-is young, some 5,000 requests later; 2 KiB that each request leaves would be seen with an effort of 20."""
+"""By how much memory may grow after that. It does so once, while caches fill and until the collector first looks at
+what is young, some 5,000 requests later; 2 KiB that each request leaves would be seen with an effort of 20."""
 
 ALLOWED_THREADS = 8
 """Pools make their threads when they first need them."""

@@ -30,26 +30,30 @@ class Dead(Exception):
     """The service doesn't answer any more."""
 
 
+KINDS = ["object", "object", "begin", "part", "complete", "abort"]
+"""Of writes: whole objects, and all that is done with uploads in parts."""
+
+
 @frozen
 class Moment:
-    """A moment of a client's `write`-th write.
+    """A moment of the `number`-th write of a kind.
 
     It comes when that share of the body was `sent`; or, if that is None, when after the last byte the share `waited` of
     the time has passed which an answer usually takes.
     """
 
-    client: int
-    write: int
+    kind: str
+    number: int
     sent: float | None
     waited: float = 0
 
     @classmethod
-    def of(cls, random: Random, clients: int) -> Self:
+    def of(cls, random: Random) -> Self:
         """Choose one: more of them after the body, where the most is done."""
-        client, write = random.randrange(clients), random.randrange(1, 4)
-        if random.random() < 0.4:
-            return cls(client, write, random.random())
-        return cls(client, write, None, random.uniform(0, 1.2))
+        kind, number = random.choice(KINDS), random.randrange(1, 4)
+        if kind in ("object", "part") and random.random() < 0.4:
+            return cls(kind, number, random.random())
+        return cls(kind, number, None, random.uniform(0, 1.2))
 
 
 @define
@@ -73,14 +77,24 @@ class Fuse:
     usual: Usual
     kill: Callable[[], None]
     blown: threading.Event = field(factory=threading.Event)
+    _begun: int = 0
+    _lock: threading.Lock = field(factory=threading.Lock)
 
-    def sent(self, client: int, write: int, what: str, share: float) -> None:
-        """Note how much of the body of a write was sent."""
+    def is_aimed_at(self, kind: str) -> bool:
+        """Tell of a write that begins whether it is the one."""
+        if kind != self.moment.kind:
+            return False
+        with self._lock:
+            self._begun += 1
+            return self._begun == self.moment.number
+
+    def sent(self, share: float) -> None:
+        """Note how much was sent of the body of that write."""
         moment = self.moment
-        if (client, write) != (moment.client, moment.write) or self.blown.is_set():
+        if self.blown.is_set():
             return
         if moment.sent is None and share == 1:
-            time.sleep(moment.waited * self.usual.of(what))
+            time.sleep(moment.waited * self.usual.of(moment.kind))
         elif moment.sent is None or share < moment.sent:
             return
         self.blown.set()
@@ -95,7 +109,7 @@ class PendingParts:
     content: bytes
     upload_id: str
     arrived: set[int] = field(factory=set)
-    may_be_complete: bool = False
+    completing: Write[str | None] | None = None
     may_be_aborted: bool = False
 
     @property
@@ -120,8 +134,8 @@ class Records:
     history: History[str | None] = field(factory=lambda: History(partial(next, count()), None))
     pending: list[PendingParts] = field(factory=list)
     aborted: list[PendingParts] = field(factory=list)
-    cut_short: list[tuple[int, int]] = field(factory=list)
-    """Which writes, of which clients, were never answered."""
+    cut_short: list[bool] = field(factory=list)
+    """Of each write that was never answered, whether it was aimed at."""
 
 
 @define
@@ -134,7 +148,6 @@ class Client:
     fuse: Fuse
     records: Records
     random: Random
-    _writes: int = 0
     _connection: http.client.HTTPConnection = field(init=False)
 
     @_connection.default
@@ -184,23 +197,23 @@ class Client:
 
     def _send_parts(self) -> None:
         path, content = f"parts/{self._path()}", self.random.randbytes(self.random.choice(_PART_SIZES))
-        file = self._authorize(path, declared_in_parts(content), accept=["MULTIPART"], what="begin")
+        file = self._authorize(path, declared_in_parts(content), accept=["MULTIPART"], kind="begin")
         pending = PendingParts(path, content, file["upload_id"])
         self.records.pending.append(pending)
         for part in file["parts"]:
             start = (part["number"] - 1) * PART_BYTES
             self._write(
-                "PUT", part["url"], part["headers"], content[start : start + part["length"]], what="part", accept={200}
+                "PUT", part["url"], part["headers"], content[start : start + part["length"]], kind="part", accept={200}
             )
             pending.arrived.add(part["number"])
         if self.random.random() < 0.3:
             pending.may_be_aborted = True
-            self._ask("/rawstore/multipart/abort", pending.request, what="abort")
+            self._ask("/rawstore/multipart/abort", pending.request, kind="abort")
             self.records.aborted.append(pending)
         else:
-            pending.may_be_complete = True
             with self._noted(path, content) as write:
-                answer = self._ask("/rawstore/multipart/complete", pending.request, what="complete")
+                pending.completing = write
+                answer = self._ask("/rawstore/multipart/complete", pending.request, kind="complete")
                 assert answer["status"] in ("stored", "different"), answer  # others write the same path
                 self.records.history.acknowledge(write)
         self.records.pending.remove(pending)
@@ -216,15 +229,15 @@ class Client:
         finally:
             self.records.history.end(write)
 
-    def _authorize(self, path: str, file: object, *, what: str = "", **wishes: object) -> dict[str, Any]:
+    def _authorize(self, path: str, file: object, *, kind: str = "", **wishes: object) -> dict[str, Any]:
         asked = {"metadata": {"owner": OWNER, "name": DATASET}, "filedata": {path: file}, **wishes}
-        signed: dict[str, Any] = self._ask("/rawstore/authorize", asked, what=what)["filedata"][path]
+        signed: dict[str, Any] = self._ask("/rawstore/authorize", asked, kind=kind)["filedata"][path]
         return signed
 
-    def _ask(self, path: str, body: object, *, what: str) -> dict[str, Any]:
-        """Ask the service itself; `what` is empty where nothing is written."""
-        send = self._write if what else self._send
-        _, answer = send("POST", path, {"Auth-Token": self.token}, json.dumps(body).encode(), what=what, accept={200})
+    def _ask(self, path: str, body: object, *, kind: str) -> dict[str, Any]:
+        """Ask the service itself; `kind` is empty where nothing is written."""
+        send = partial(self._write, kind=kind) if kind else self._send
+        _, answer = send("POST", path, {"Auth-Token": self.token}, json.dumps(body).encode(), accept={200})
         told: dict[str, Any] = json.loads(answer)
         return told
 
@@ -236,19 +249,36 @@ class Client:
         body: bytes,
         *,
         accept: Collection[int],
-        what: str = "object",
+        kind: str = "object",
     ) -> tuple[int, bytes]:
-        self._writes += 1
+        sent_at = 0.0
+        aimed = self.fuse.is_aimed_at(kind)
+
+        def note(share: float) -> None:
+            nonlocal sent_at
+            sent_at = time.perf_counter()
+            if aimed:
+                self.fuse.sent(share)
+
         try:
-            return self._send(method, url, headers, body, accept=accept, what=what)
+            answer = self._send(method, url, headers, body, accept=accept, note=note)
         except Dead:
-            self.records.cut_short.append((self.number, self._writes))
+            self.records.cut_short.append(aimed)
             raise
+        self.fuse.usual.note(kind, time.perf_counter() - sent_at)
+        return answer
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, accept: Collection[int], what: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        accept: Collection[int],
+        note: Callable[[float], None] = lambda _: None,
     ) -> tuple[int, bytes]:
-        """Send a request; raise `Dead` if there is no answer."""
+        """Send a request, and tell `note` again and again which share of its body was sent. Raises `Dead`."""
         parts = urlsplit(url)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         try:
@@ -256,21 +286,14 @@ class Client:
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self._connection.putheader(name, value)
             self._connection.endheaders()
-            self._send_body(body, what)
-            began = time.perf_counter()
+            for start in range(0, len(body), _CHUNK_BYTES):
+                note(start / len(body))
+                self._connection.send(body[start : start + _CHUNK_BYTES])
+            note(1)
             response = self._connection.getresponse()
             answer = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Dead from error
-        self.fuse.usual.note(what, time.perf_counter() - began)
         assert answer[0] in accept, answer
         return answer
-
-    def _send_body(self, body: bytes, what: str) -> None:
-        for start in range(0, len(body), _CHUNK_BYTES):
-            if what:
-                self.fuse.sent(self.number, self._writes, what, start / len(body))
-            self._connection.send(body[start : start + _CHUNK_BYTES])
-        if what:
-            self.fuse.sent(self.number, self._writes, what, 1)
