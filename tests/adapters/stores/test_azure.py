@@ -242,7 +242,7 @@ class TestFailures:
             assert asked._asking.task is not None
             await asked.service.close()
             asked.service = service_client(f"{working}/datasets", credential)
-            await asyncio.wait_for(asked._asking.task, 10)
+            await asyncio.wait_for(asked._asking.task, 60)
             assert asked.is_public()
             await asked.stop()
 

@@ -246,7 +246,6 @@ def test_a_profile_that_is_being_written_takes_nothing_away(tmp_path: Path, cont
 
 def test_a_chain_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is it asked a second time, or held against what was found before."""
-    monkeypatch.setattr(credentials, "PATIENCE_SECONDS", 0.1)
     write_profile(tmp_path, "old-key")
     hangs, begun = threading.Event(), list[int]()
 
@@ -259,6 +258,7 @@ def test_a_chain_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytes
     async def look() -> None:
         chain = ChainCredentials(session)
         await chain.start()
+        monkeypatch.setattr(credentials, "PATIENCE_SECONDS", 0.1)
         write_profile(tmp_path, "new-key")
         for _ in range(3):
             await chain.refresh()
