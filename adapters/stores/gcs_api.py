@@ -25,6 +25,8 @@ RENEWAL_SECONDS = 300.0
 _OK, _UNAUTHORIZED = 200, 401
 # Not in all, which would count the time that a request of a large batch waits for its turn.
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=5)
+# All wait for the one request for a token: if it never ended, there would be no other.
+_TOKEN_SECONDS = 10.0
 
 
 def unavailable(reason: str) -> Unavailable:
@@ -149,7 +151,11 @@ class BucketApi:
     async def _fetch_token(self) -> _Token:
         began = time.monotonic()
         form = {"grant_type": GRANT_TYPE, "assertion": self.account.assertion(datetime.now(UTC))}
-        answer = await self._send("POST", self.account.token_uri, _no_token, form=form)
+        try:
+            async with asyncio.timeout(_TOKEN_SECONDS):
+                answer = await self._send("POST", self.account.token_uri, _no_token, form=form)
+        except TimeoutError as error:
+            raise _no_token("it took too long") from error
         document = answer.document(_no_token)
         value, lifetime = document.get("access_token"), document.get("expires_in")
         if not isinstance(value, str) or not value or not isinstance(lifetime, int | float):

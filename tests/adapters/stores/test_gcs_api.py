@@ -32,6 +32,7 @@ from tests.adapters.stores.google import EMAIL, TOKEN_URI, account, credentials,
 from tests.live import serving
 from tests.stores.gcs import RunningGcs
 from tests.stores.processes import free_port
+from tests.stores.trouble import Trouble, troubled_store
 
 T = TypeVar("T")
 
@@ -238,6 +239,16 @@ class TestTokens:
         api = BucketApi(scripted.origin, "a-bucket", account(token_uri))
         with pytest.raises(Unavailable) as refused:
             run(api, ask)
+        assert refused.value.code is ErrorCode.CREDENTIALS_UNAVAILABLE
+
+    def test_an_endpoint_that_drips_is_given_up(self, scripted: Google, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gcs_api, "_TOKEN_SECONDS", 0.3)
+        slowly = Trouble.saying(b"HTTP/1.1 200 OK\r\n" + b"X-Filler: x\r\n" * 1_000, pace=0.05)
+        with troubled_store(scripted.origin) as relay:
+            relay.choose = lambda _method, _target: slowly
+            api = BucketApi(scripted.origin, "a-bucket", account(f"{relay.origin}/token"))
+            with pytest.raises(Unavailable, match="took too long") as refused:
+                run(api, ask)
         assert refused.value.code is ErrorCode.CREDENTIALS_UNAVAILABLE
 
     def test_one_who_gives_up_waiting_takes_it_from_nobody(self, scripted: Google) -> None:
