@@ -18,7 +18,9 @@ from adapters.stores import credentials
 from tests import strategies as bits
 from tests.effort import EFFORT
 from tests.entrypoints.http.live_service import CONTENT, OWNER, LiveService, batch, declaration, live_service
+from tests.hard.store_questions import patient_client
 from tests.live import wait_until
+from tests.serve import bitstore_serve
 from tests.stores.servers import RunningStore
 from tests.tokens import make_token, public_pem, rsa_key
 from tests.tried import Tried
@@ -139,6 +141,21 @@ def sign_on(service: LiveService, stream: str, handed: list[Handed], ended: thre
 def was_signed_with(key: Mapping[str, str], handed: Sequence[Handed], streams: Sequence[Future[None]]) -> bool:
     """Whether the last request was; or something is wrong."""
     return handed[-1].key_id == key["AccessKeyId"] or any(stream.done() for stream in streams)
+
+
+@pytest.mark.skipif(EFFORT == 1, reason="it takes ten seconds to give up")
+def test_a_chain_that_hangs_keeps_the_service_neither_from_starting_nor_from_ending(
+    seaweedfs: RunningStore, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default]\ncredential_process = sleep 40\n")
+    files = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    with bitstore_serve(tmp_path, settings_for(seaweedfs, **files)) as origin, patient_client() as http:
+        service = LiveService(origin, http)
+        refused = service.authorize(batch(), expect_unavailable=True)
+        assert (refused.status, refused.code) == (503, "credentials_unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert service.send("GET", "/readyz", expect_unavailable=True).status == 503
+        assert service.info()
 
 
 @pytest.mark.parametrize("minutes", [-5, 5])
