@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from attrs import evolve, field, frozen
 from botocore.client import Config
@@ -38,6 +37,7 @@ from entrypoints.cli.main import main
 from entrypoints.settings import Settings
 from entrypoints.wiring import wire
 from tests.adapters.tokens.auth_server import answering, auth_server, jwk, key_set
+from tests.aws_sdk import sdk
 from tests.entrypoints.every_store import (
     CHECKING,
     FAKE_GCS,
@@ -526,7 +526,7 @@ def test_a_store_that_cannot_be_told_is_tried_all_the_same(ministack: RunningSto
 def without_delete(ministack: RunningStore) -> Variables:
     """The variables of a user who may not delete."""
     config = Config(retries={"total_max_attempts": 1})
-    iam = boto3.session.Session().client(
+    iam = sdk().client(
         "iam",
         endpoint_url=ministack.endpoint_url,
         aws_access_key_id="test",

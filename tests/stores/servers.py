@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import boto3
 from attrs import evolve, field, frozen
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.aws_sdk import sdk
 from tests.stores.processes import ServerExited, free_port, running
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def _client(endpoint_url: str, access_key_id: str, secret_access_key: str, regio
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.session.Session().client(
+    return sdk().client(
         service,
         endpoint_url=endpoint_url,
         aws_access_key_id=access_key_id,

@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 from unittest.mock import patch
 
-import boto3
 import botocore.auth
 import botocore.credentials
+import botocore.signers
 from botocore.config import Config
 from hypothesis import strategies as st
 
 from adapters.stores.sigv4 import Credentials, Signer
+from tests.aws_sdk import sdk
 
 HOST = "s3.example.com:9000"
 ORIGIN = f"https://{HOST}"
@@ -46,8 +47,11 @@ signers = st.builds(Signer, credentials, st.sampled_from(REGIONS), moments)
 @cache
 def client(region: str, style: str = "path") -> Any:
     """Make a boto3 client that signs and never sends."""
-    return boto3.Session("unset", "unset", region_name=region).client(
+    return sdk().client(
         "s3",
+        aws_access_key_id="unset",
+        aws_secret_access_key="unset",
+        region_name=region,
         endpoint_url=ORIGIN,
         config=Config(
             signature_version="s3v4", s3={"addressing_style": style}, request_checksum_calculation="when_required"
@@ -69,7 +73,7 @@ def frozen(now: datetime) -> Iterator[None]:
     """Stop botocore's clock, a little after the whole second."""
     later = now.astimezone(UTC).replace(tzinfo=None) + timedelta(microseconds=999_999)
     with (
-        patch("botocore.auth.get_current_datetime", return_value=later),
-        patch("botocore.signers.get_current_datetime", return_value=later),
+        patch.object(botocore.auth, "get_current_datetime", lambda: later),
+        patch.object(botocore.signers, "get_current_datetime", lambda: later),
     ):
         yield

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-import boto3
 import urllib3
 from attrs import define, field, frozen
 from botocore.client import Config
@@ -24,6 +23,7 @@ from adapters.stores.sigv4 import Credentials
 from entrypoints.http.connections import Terms
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.limits import Limits, Pace
+from tests.aws_sdk import sdk
 from tests.live import serving
 
 BUCKET = "datasets"
@@ -151,7 +151,7 @@ def live_store(
 
 def boto_client(origin: str, *, secret_key: str = SECRET_KEY, region: str = REGION) -> Any:
     """An S3 client of boto3 that knows the store's keys, or not quite."""
-    return boto3.session.Session().client(
+    return sdk().client(
         "s3",
         endpoint_url=f"{origin}/store",
         region_name=region,
