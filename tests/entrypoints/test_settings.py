@@ -24,6 +24,7 @@ from adapters.tokens.key_sources import DocumentKind, KeyServer
 from application.ports import Store
 from domain.errors import Misconfigured
 from domain.uploads import SINGLE_REQUEST, UploadMethod
+from entrypoints.limits import Farewell, Limits, Pace
 from entrypoints.settings import S3Settings, ServedSettings, Settings
 from tests import strategies as bits
 from tests.adapters.stores.google import account, key_file
@@ -146,6 +147,8 @@ class TestTheOriginalVariablesAlone:
         assert settings.batch.files.max_bytes == 5 * 1024**3
         assert settings.batch.files.require_digest is True
         assert settings.max_body_bytes == 8 * 1024**2
+        assert settings.limits == Limits(Pace(30, 1024), requests_at_once=512, transfers_at_once=256)
+        assert settings.farewell == Farewell(drain_seconds=3, grace_seconds=30)
         assert settings.upload_lifetime == timedelta(seconds=3_600)
         assert settings.download_lifetime == timedelta(seconds=86_400)
         assert settings.preferred_method is None
@@ -308,7 +311,14 @@ class TestValues:
             LOG_FORMAT="json",
             INSPECT_ON_AUTHORIZE="false",
             INSPECT_TIMEOUT_SECONDS="60",
+            CLIENT_TIMEOUT_SECONDS="1",
+            CLIENT_MIN_BYTES_PER_SECOND="2",
+            DRAIN_SECONDS="0",
+            GRACE_SECONDS="1",
         )
+        assert settings.limits.pace == Pace(1, 2)
+        assert settings.farewell == Farewell(drain_seconds=0, grace_seconds=1)
+        assert read(DISK, STORAGE_MAX_TRANSFERS="7").limits.transfers_at_once == 7
         assert settings.batch.pattern.is_content_addressed
         assert settings.preferred_method is UploadMethod.PUT
         assert (settings.upload_lifetime, settings.download_lifetime) == (timedelta(minutes=1), timedelta(days=7))
@@ -636,6 +646,8 @@ REFUSALS: list[tuple[Environment, Mapping[str, str | None], str]] = [
         for pattern in ("{path}", "{owner}-{path}", "{owner}/{size}", "{owner}/{path.x}", "{owner}/../{path}", "x")
     ),
     # Numbers, flags and choices
+    (DISK, {"STORAGE_MAX_TRANSFERS": "0"}, "^STORAGE_MAX_TRANSFERS must be a whole number"),
+    (ORIGINAL, {"STORAGE_MAX_TRANSFERS": "7"}, "^STORAGE_MAX_TRANSFERS means nothing to the backend s3"),
     *(
         (ORIGINAL, {name: value}, f"^{name} must be a whole number")
         for name, wrong in {
@@ -649,6 +661,10 @@ REFUSALS: list[tuple[Environment, Mapping[str, str | None], str]] = [
             "TOKEN_LEEWAY_SECONDS": ("601", "0" * 20 + "601", "0" * 20 + "9" * 5000),
             "TOKEN_MAX_LIFETIME_SECONDS": ("0", "1" + "0" * 10),
             "INSPECT_TIMEOUT_SECONDS": ("0", "61"),
+            "CLIENT_TIMEOUT_SECONDS": ("0", "3601"),
+            "CLIENT_MIN_BYTES_PER_SECOND": ("0",),
+            "DRAIN_SECONDS": ("3601",),
+            "GRACE_SECONDS": ("0",),
         }.items()
         for value in (*wrong, "-1", "1.5", "1e3", "ten", " 1", "1_0", "٣", "²", "9" * 5000)
     ),

@@ -20,7 +20,7 @@ WARM_UP = 6
 
 ALLOWED_MIB = 48
 """By how much memory may grow after that. It does so once, while caches fill and until the collector first looks at
-what is young, some 5,000 requests later; 2 KiB that each request leaves would be seen with an effort of 20."""
+what is young, some 5,000 requests later. Should each request leave 2 KiB, an effort of 20 shows it."""
 
 ALLOWED_THREADS = 8
 """Pools make their threads when they first need them."""
