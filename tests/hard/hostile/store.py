@@ -124,7 +124,9 @@ class Target:
         answer = self.ask(request, *secrets, expected=expected)
         if expected == NO_ANSWER:
             assert answer.status == 0
-            wait_until(lambda: self.contents() == before)
+            # It goes on a little longer than its connection, and is told of when it has ended.
+            wait_until(lambda: f'"{list(self._statuses)[-1]}"' in self.log.read_text())
+            assert self.contents() == before
             return
         code = "" if request.method == "HEAD" and expected != NO_HTTP else expected[1]
         assert (answer.status, answer.code) == (expected[0], code), answer
