@@ -2,10 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from attrs import frozen
+from attrs import define, field, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -54,3 +54,17 @@ class Constant:
         if self.headers["ETag"] in {tag.strip().removeprefix("W/") for tag in known}:
             return Response(None, 304, self.headers)
         return Response(self.content, headers=self.headers)
+
+
+@define
+class MadeOnce:
+    """A constant that `make` makes when it is first asked for: most services are never asked."""
+
+    make: Callable[[], Constant]
+    _made: Constant | None = field(default=None, init=False, repr=False)
+
+    async def answer(self, request: Request) -> Response:
+        """Give it, unless the client has it."""
+        if self._made is None:
+            self._made = self.make()
+        return await self._made.answer(request)

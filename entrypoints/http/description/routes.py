@@ -1,4 +1,4 @@
-"""The routes of the description: the document and the page, made once, at start."""
+"""The routes of the description: the document and the page, each made once, when it is first asked for."""
 
 import hashlib
 from base64 import b64encode
@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from starlette.routing import Route
 
-from entrypoints.http.answers import Constant
+from entrypoints.http.answers import Constant, MadeOnce
 from entrypoints.http.description.document import Described, describe
 from entrypoints.http.description.operations import JSON
 from entrypoints.http.description.page import STYLE, render_page
@@ -40,10 +40,14 @@ def describe_service(service: Service) -> dict[str, Any]:
 def description_routes(service: Service) -> list[Route]:
     """Give the routes of the description of a wired service."""
     name = service.settings.service_name
-    document = describe_service(service)
-    described = Constant.of(orjson.dumps(document), JSON, _COMMON_HEADERS)
-    page = Constant.of(render_page(document).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
+
+    def document() -> Constant:
+        return Constant.of(orjson.dumps(describe_service(service)), JSON, _COMMON_HEADERS)
+
+    def page() -> Constant:
+        return Constant.of(render_page(describe_service(service)).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
+
     return [
-        Route(f"/{name}/openapi.json", described.answer, methods=["GET"]),
-        Route(f"/{name}/docs", page.answer, methods=["GET"]),
+        Route(f"/{name}/openapi.json", MadeOnce(document).answer, methods=["GET"]),
+        Route(f"/{name}/docs", MadeOnce(page).answer, methods=["GET"]),
     ]
