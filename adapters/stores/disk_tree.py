@@ -274,7 +274,7 @@ def create_locked(incoming: int) -> tuple[str, int]:
             if os.fstat(descriptor).st_nlink:
                 return name, descriptor
         except OSError:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # it stays for the next sweep
                 os.unlink(name, dir_fd=incoming)
             os.close(descriptor)
             raise
@@ -286,16 +286,31 @@ def make_locked_directory(name: str, incoming: int) -> int:
     """Make a directory that no sweep will touch while its descriptor is open; give the descriptor."""
     while True:
         os.mkdir(name, 0o700, dir_fd=incoming)
-        with suppress(FileNotFoundError):  # as above
-            descriptor = enter_directory(name, incoming)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if is_at(name, incoming, descriptor):
-                    return descriptor
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
+        try:
+            descriptor = _lock_directory(name, incoming)
+        except OSError:
+            with suppress(OSError):  # it stays for the next sweep
+                os.rmdir(name, dir_fd=incoming)
+            raise
+        if descriptor is not None:
+            return descriptor
+
+
+def _lock_directory(name: str, incoming: int) -> int | None:
+    """Open a directory that was just made, and lock it; None if a sweep came between, and took it for a leftover."""
+    try:
+        descriptor = enter_directory(name, incoming)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if is_at(name, incoming, descriptor):
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def is_at(name: str, parent: int, descriptor: int) -> bool:

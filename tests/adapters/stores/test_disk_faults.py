@@ -189,6 +189,19 @@ def test_an_upload_that_cannot_begin_is_an_error(store: DiskObjects, root: Path)
     run(scenario())
 
 
+def test_a_file_that_can_neither_be_begun_nor_removed_is_not_kept_open(store: DiskObjects, root: Path) -> None:
+    async def scenario() -> None:
+        await store.start()
+        troubles = Fault("fstat", errno.EIO, after=1), Fault("unlink", errno.EIO)
+        with troubles[0].injected(), troubles[1].injected(), pytest.raises(StorageFailed):
+            await store.receive(KEY)
+        assert len(files(root)) == 1
+        await DiskObjects(root).start()  # a sweep leaves alone what somebody has open
+        assert files(root) == []
+
+    run(scenario())
+
+
 @pytest.fixture
 def synced(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """What is synced from now on, and whether the object was in its place before."""
