@@ -2,7 +2,7 @@
 
 The parts are put together in one file in incoming/, which the file system may let share their blocks; that file is
 hashed, and published as any other upload is. Then the upload ends. Whoever finds the object there already, made by this
-upload, has nothing to do but that.
+upload, has nothing to do but that, and to sync the object's name before: its maker may have died just then.
 
 All of this blocks, and to make an object may take minutes.
 """
