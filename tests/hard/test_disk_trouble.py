@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import count, cycle, repeat
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -211,12 +211,10 @@ def test_whichever_call_fails_nothing_is_lost_and_the_next_request_works(
 
 
 def troubles() -> Iterator[tuple[bool, Iterator[int]]]:
-    """Whether it lasts, and its codes: in turn every day; with more effort each for all calls."""
-    for lasts in (False, True):
-        if EFFORT == 1:
-            yield lasts, cycle(CODES)
-        else:
-            yield from ((lasts, repeat(code)) for code in CODES)
+    """Whether it lasts, and the code for each call: another one in turn, with more effort all for each."""
+    yield True, cycle(CODES)
+    for first in range(min(EFFORT, len(CODES))):
+        yield False, cycle([*CODES[first:], *CODES[:first]])
 
 
 def check(rig: Rig, asked: Asked, status: int, trouble: Trouble) -> None:
