@@ -16,7 +16,7 @@ from adapters.stores.flavours import EMBEDDED, FLAVOURS, MAX_REQUEST_BYTES, Flav
 from adapters.stores.signing import PRIVATE_ACL, PUBLIC_ACL
 from adapters.stores.sigv4 import MAX_PRESIGNED_SECONDS, Credentials
 from adapters.tokens.jwt import VerificationKey
-from adapters.tokens.key_sources import KeyServer
+from adapters.tokens.key_servers import KeyServer
 from application.ports import Store
 from domain.batches import BatchRules
 from domain.errors import Misconfigured
@@ -253,7 +253,9 @@ def _backend_name(reader: EnvironmentReader) -> str:
         if not reader.environ.get("STORAGE_HOSTNAME") and reader.environ.get("STORAGE_DISK_ROOT")
         else Backend.S3
     )
-    return reader.choice("STORAGE_BACKEND", (*Backend, *found_stores()), implied) or implied
+    # To look for others, the metadata of every installed distribution is read.
+    others = () if reader.environ.get("STORAGE_BACKEND", "") in ("", *Backend) else found_stores()
+    return reader.choice("STORAGE_BACKEND", (*Backend, *others), implied) or implied
 
 
 def _store(reader: EnvironmentReader) -> S3Settings | ServedSettings | Store | None:

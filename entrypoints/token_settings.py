@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from adapters.tokens.jwt import ALGORITHMS, VerificationKey, load_key
-from adapters.tokens.key_sources import DocumentKind, KeyServer
+from adapters.tokens.key_servers import DocumentKind, KeyServer
 from domain.identity import TokenRules
 from entrypoints.environment import EnvironmentReader, document_url, service_url
 

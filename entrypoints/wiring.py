@@ -2,21 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from adapters.stores.credentials import ChainCredentials
 from adapters.stores.disk import DiskObjects
 from adapters.stores.flavours import EMBEDDED
 from adapters.stores.memory import MemoryObjects
-from adapters.stores.s3 import S3Bucket
-from adapters.stores.s3_inspector import S3Inspector
-from adapters.stores.s3_multipart import S3Multipart
-from adapters.stores.s3_remover import S3Remover
 from adapters.stores.signing import PRIVATE_ACL, S3Signing
 from adapters.tokens.cache import VerifiedTokens
 from adapters.tokens.jwt import JwtVerifier, KeyRing
-from adapters.tokens.key_sources import FetchedKeys, KeyServer
+from adapters.tokens.key_servers import KeyServer
 from application.authenticate import Authenticate
 from application.authorize_uploads import AuthorizeUploads
 from application.describe_store import DescribeStore
@@ -35,8 +31,11 @@ from domain.uploads import Capabilities
 from entrypoints.counters import Counters
 from entrypoints.observed import observed
 from entrypoints.runtime import FairTurns
-from entrypoints.settings import AUTO_ACL, NO_ACL, S3Settings, ServedSettings, Settings
+from entrypoints.settings import S3Settings, ServedSettings, Settings
 from entrypoints.waiting import CURIOUS_AT_ONCE, LimitedInspector, WaitingRoom, limited
+
+if TYPE_CHECKING:
+    from adapters.tokens.key_sources import FetchedKeys
 
 VERIFY_PATIENCE = timedelta(seconds=20)
 """How long /verify and /objects may ask the store, at least: unlike /authorize they have nothing else to answer."""
@@ -126,7 +125,9 @@ def _store(settings: S3Settings | ServedSettings | Store) -> Store:
         case ServedSettings():
             return _served_store(settings)
         case S3Settings():
-            return _s3_store(settings)
+            from entrypoints.s3_wiring import s3_store  # noqa: PLC0415 - its packages take long to import
+
+            return s3_store(settings)
         case Store():
             return settings
 
@@ -152,8 +153,10 @@ def _refuse_unsafe_pattern(pattern: KeyPattern, capabilities: Capabilities) -> N
         raise Misconfigured([f"STORAGE_PATH_PATTERN: {fault}; begin it with {{owner}}/"])
 
 
-def _authentication(settings: Settings, counters: Counters) -> tuple[Authenticate, Sequence[FetchedKeys]]:
+def _authentication(settings: Settings, counters: Counters) -> tuple[Authenticate, Sequence["FetchedKeys"]]:
     if isinstance(settings.token_keys, KeyServer):
+        from adapters.tokens.key_sources import FetchedKeys  # noqa: PLC0415 - as above
+
         fetched = FetchedKeys(settings.token_keys)
         return Authenticate(_verifier(fetched, settings.token_rules, counters), fetched), [fetched]
     fixed = KeyRing((settings.token_keys,))
@@ -189,34 +192,4 @@ def _served_store(settings: ServedSettings) -> ServedStore:
         remover=objects,
         lister=objects,
         objects=objects,
-    )
-
-
-def _s3_store(settings: S3Settings) -> Store:
-    fixed, chain = settings.credentials, ChainCredentials()
-    credentials = chain if fixed is None else lambda: fixed
-    asked = settings.acl == AUTO_ACL and settings.flavour.has_acl
-    chosen = None if settings.acl in (AUTO_ACL, NO_ACL) else settings.acl
-    bucket = S3Bucket(settings.internal, settings.region, credentials, acl=chosen, auto_acl=asked)
-    signing = S3Signing(
-        address=settings.public,
-        region=settings.region,
-        flavour=settings.flavour,
-        credentials=credentials,
-        public_acl=bucket.public_acl,
-        other_addresses=[settings.internal],
-    )
-    inspector = S3Inspector(settings.internal, settings.region, credentials)
-    multipart = S3Multipart(settings.internal, settings.region, credentials, signing.acl_for)
-    asked_first = [chain] if fixed is None else []
-    return Store(
-        signing,
-        signing,
-        inspector,
-        startables=[*asked_first, bucket, inspector, multipart],
-        probes=[*asked_first, bucket],
-        part_signer=signing,
-        multipart=multipart,
-        remover=S3Remover(settings.internal, settings.region, credentials),
-        lister=inspector,
     )

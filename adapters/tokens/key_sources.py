@@ -6,13 +6,13 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 
 import aiohttp
-from attrs import define, field, frozen
+from attrs import define, field
 
 from adapters.tokens.jwt import KeyRing
 from adapters.tokens.key_documents import UnusableKeys, parse_jwks, parse_public_key
+from adapters.tokens.key_servers import DocumentKind, KeyServer
 from domain.errors import ErrorCode, Unavailable
 
 MAX_DOCUMENT_BYTES = 256 * 1024
@@ -30,32 +30,10 @@ _GZIP = 31
 _log = logging.getLogger(__name__)
 
 
-class DocumentKind(StrEnum):
-    """How the keys are written."""
-
-    PEM = "public key"
-    JWKS = "key set"
-
-
 _PARSERS: Mapping[DocumentKind, Callable[[bytes, Sequence[str]], KeyRing]] = {
     DocumentKind.PEM: parse_public_key,
     DocumentKind.JWKS: parse_jwks,
 }
-
-
-@frozen
-class KeyServer:
-    """Where keys are published, and how often to ask.
-
-    They are fetched every `refresh_seconds`, and at once for a token of an unknown key, unless a fetch began less than
-    `cooldown_seconds` ago. Each key is used with one of `algorithms`.
-    """
-
-    url: str = field(repr=False)
-    kind: DocumentKind
-    algorithms: Sequence[str]
-    refresh_seconds: float = 300.0
-    cooldown_seconds: float = 30.0
 
 
 @define

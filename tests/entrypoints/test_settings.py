@@ -20,7 +20,7 @@ from adapters.stores.flavours import FLAVOURS
 from adapters.stores.gcs import GcsSigning
 from adapters.stores.sigv4 import Credentials
 from adapters.tokens.jwt import VerificationKey
-from adapters.tokens.key_sources import DocumentKind, KeyServer
+from adapters.tokens.key_servers import DocumentKind, KeyServer
 from application.ports import Store
 from domain.errors import Misconfigured
 from domain.uploads import SINGLE_REQUEST, UploadMethod

@@ -24,6 +24,14 @@ DISK = {
     "STORAGE_SECRET_ACCESS_KEY": "a-secret-of-the-store",
     "STORAGE_BUCKET_NAME": "datasets",
 }
+S3 = {
+    "DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()),
+    "TOKEN_ALGORITHMS": "EdDSA",
+    "STORAGE_HOSTNAME": "s3.example.org",
+    "STORAGE_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "STORAGE_SECRET_ACCESS_KEY": "a-secret-of-the-store",
+    "STORAGE_BUCKET_NAME": "datasets",
+}
 AZURE = {
     "DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()),
     "TOKEN_ALGORITHMS": "EdDSA",
@@ -160,17 +168,27 @@ class TestStart:
         assert len(answer.stderr.splitlines()) == 3
 
     def test_no_store_but_the_chosen_one_is_imported(self, tmp_path: Path) -> None:
-        code = (
-            "import os, sys; before = set(sys.modules)\n"
-            "import entrypoints.cli.main, entrypoints.cli.serve\n"
-            "from entrypoints.settings import Settings\n"
-            "from entrypoints.wiring import wire\n"
-            "wire(Settings.from_environment(os.environ))\n"
-            "print(*sorted(set(sys.modules) - before))"
-        )
-        answer = python(code, folder=tmp_path, settings=DISK)
-        assert answer.returncode == 0, answer.stderr
-        imported = answer.stdout.split()
+        imported = _imported(DISK, tmp_path)
         assert "adapters.stores.disk" in imported
-        assert [name for name in imported if name.split(".")[0] in ("azure", "google")] == []
         assert [name for name in imported if name.startswith(("adapters.stores.azure", "adapters.stores.gcs"))] == []
+        assert imported.isdisjoint({"azure", "google", "aiohttp", "botocore"})
+
+    def test_the_sdk_is_imported_only_where_its_credentials_are_asked_for(self, tmp_path: Path) -> None:
+        imported = _imported(S3, tmp_path)
+        assert "adapters.stores.s3" in imported
+        assert "botocore" not in imported
+
+
+def _imported(settings: Mapping[str, str], folder: Path) -> set[str]:
+    """Import and wire what `bitstore serve` does; tell all modules that this took."""
+    code = (
+        "import os, sys; before = set(sys.modules)\n"
+        "import entrypoints.cli.main, entrypoints.cli.serve\n"
+        "from entrypoints.settings import Settings\n"
+        "from entrypoints.wiring import wire\n"
+        "wire(Settings.from_environment(os.environ))\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    answer = python(code, folder=folder, settings=settings)
+    assert answer.returncode == 0, answer.stderr
+    return set(answer.stdout.split())

@@ -1,6 +1,7 @@
 """Whether tokens can be verified: the keys, and a token if there is one to try."""
 
-from adapters.tokens.key_sources import FetchedKeys, KeyServer
+from adapters.tokens.key_servers import KeyServer
+from adapters.tokens.key_sources import FetchedKeys
 from domain.errors import BitstoreError, Unavailable
 from entrypoints.cli.doctor.case import Case
 from entrypoints.cli.doctor.findings import Finding, ok, wrong

@@ -15,7 +15,8 @@ from attrs import define, frozen
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.tokens.jwt import ALGORITHMS, JwtVerifier
-from adapters.tokens.key_sources import MAX_DOCUMENT_BYTES, DocumentKind, FetchedKeys, KeyServer
+from adapters.tokens.key_servers import DocumentKind, KeyServer
+from adapters.tokens.key_sources import MAX_DOCUMENT_BYTES, FetchedKeys
 from application.authenticate import Authenticate
 from domain.errors import ErrorCode, Unauthenticated, Unavailable
 from domain.keys import Owner
