@@ -18,7 +18,6 @@ from tests.serve import Serving, serving_process
 from tests.tried import Tried
 
 PATIENCE = 60.0
-WORKERS = pytest.mark.parametrize("workers", [1, 2])
 KEPT, ANEW = 8, 4
 """Clients that keep their connections, and clients that come anew for each request."""
 
@@ -83,7 +82,14 @@ async def upload_of(line: Line, content: bytes) -> bytes:
     return put(file, content)
 
 
-@WORKERS
+def end_every_process(serving: Serving) -> None:
+    """Tell all of them, not the first alone, as systemd does (systemd.kill(5), "KillMode")."""
+    pids = set(map(int, re.findall(r"Started (?:server|parent) process \[(\d+)\]", serving.log.read_text())))
+    for pid in {*pids, serving.process.pid}:
+        os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_no_request_is_lost_when_it_ends(workers: int, tmp_path: Path, tried: Tried) -> None:
     content = bytes(range(256)) * 4096
 
@@ -96,11 +102,12 @@ def test_no_request_is_lost_when_it_ends(workers: int, tmp_path: Path, tried: Tr
             await crowd.has_been_answered(100)
             await uploader.send(upload[:-100_000])
             await idle.ask(request("GET", "/healthz"))
-            serving.process.send_signal(signal.SIGTERM)
+            end_every_process(serving)
             await drains(serving.origin)
             await crowd.has_been_answered(50)
             # Kept since before: it serves one more request, and says that it was the last.
             assert (await idle.ask(request("GET", "/healthz"))).headers["connection"] == "close"
+            serving.process.send_signal(signal.SIGTERM)  # the second one, by which the drain ends
             await nobody_listens(serving.origin)
             await uploader.send(upload[-100_000:])
             answer = await uploader.read()
@@ -111,7 +118,7 @@ def test_no_request_is_lost_when_it_ends(workers: int, tmp_path: Path, tried: Tr
     for number in range(EFFORT):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with serving_process(folder, settings(folder, DRAIN_SECONDS="1"), workers=workers) as serving:
+        with serving_process(folder, settings(folder, DRAIN_SECONDS="3600"), workers=workers) as serving:
             times += asyncio.run(asyncio.wait_for(run(serving), PATIENCE))
             assert serving.process.wait(PATIENCE) == 0, serving.log.read_text()
         assert "Traceback" not in serving.log.read_text()
@@ -119,8 +126,7 @@ def test_no_request_is_lost_when_it_ends(workers: int, tmp_path: Path, tried: Tr
     tried("requests during shutdowns", times)
 
 
-@WORKERS
-def test_another_signal_ends_the_waiting_and_no_request(workers: int, tmp_path: Path) -> None:
+def test_it_ends_by_itself_and_finishes_what_it_has_begun(tmp_path: Path) -> None:
     content = bytes(100_000)
 
     async def run(serving: Serving) -> None:
@@ -128,34 +134,11 @@ def test_another_signal_ends_the_waiting_and_no_request(workers: int, tmp_path: 
             upload = await upload_of(uploader, content)
             await uploader.send(upload[:-1])
             serving.process.send_signal(signal.SIGTERM)
-            await drains(serving.origin)
-            serving.process.send_signal(signal.SIGTERM)
             await nobody_listens(serving.origin)
             await uploader.send(upload[-1:])
             assert (await uploader.read()).status == 200
 
-    # Were the drain not cut short, this would take an hour.
-    with serving_process(tmp_path, settings(tmp_path, DRAIN_SECONDS="3600"), workers=workers) as serving:
-        asyncio.run(asyncio.wait_for(run(serving), PATIENCE))
-        assert serving.process.wait(PATIENCE) == 0
-
-
-@WORKERS
-def test_signals_that_reach_every_process_change_nothing(workers: int, tmp_path: Path) -> None:
-    """systemd tells all processes of a service to end, not the first alone (systemd.kill(5), "KillMode")."""
-
-    async def run(serving: Serving) -> None:
-        crowd = Crowd(serving.origin)
-        async with asyncio.TaskGroup() as group:
-            for number in range(KEPT + ANEW):
-                group.create_task(crowd.ask(anew=number >= KEPT))
-            await crowd.has_been_answered(50)
-            for pid in map(int, re.findall(r"Started server process \[(\d+)\]", serving.log.read_text())):
-                os.kill(pid, signal.SIGTERM)
-            if workers > 1:
-                serving.process.send_signal(signal.SIGTERM)
-
-    with serving_process(tmp_path, settings(tmp_path, DRAIN_SECONDS="1"), workers=workers) as serving:
+    with serving_process(tmp_path, settings(tmp_path, DRAIN_SECONDS="1"), workers=2) as serving:
         asyncio.run(asyncio.wait_for(run(serving), PATIENCE))
         assert serving.process.wait(PATIENCE) == 0
 
@@ -167,10 +150,12 @@ def test_what_does_not_end_is_broken_off_after_the_grace(tmp_path: Path) -> None
             await uploader.send(upload[:-1])
             await asker.send(asked("authorize", "ada", some_files(1))[:-1])
             serving.process.send_signal(signal.SIGTERM)
+            await drains(serving.origin)
+            serving.process.send_signal(signal.SIGTERM)
             for line in (uploader, asker):
                 assert (await line.read()).status == 503
 
-    with serving_process(tmp_path, settings(tmp_path, DRAIN_SECONDS="0", GRACE_SECONDS="1")) as serving:
+    with serving_process(tmp_path, settings(tmp_path, DRAIN_SECONDS="3600", GRACE_SECONDS="1")) as serving:
         asyncio.run(asyncio.wait_for(run(serving), PATIENCE))
         assert serving.process.wait(PATIENCE) == 0
     assert "Traceback" not in serving.log.read_text()

@@ -15,7 +15,7 @@ from tests.serve import Serving, serving_process
 from tests.tried import Tried
 
 CLIENTS = 4
-WARM_UP = 6
+WARM_UP = 4
 """Rounds of each client before anything is measured; then there are twice as many, and more with effort."""
 
 ALLOWED_MIB = 48
