@@ -29,7 +29,7 @@ UNPRINTABLE_CHARACTERS = r"\x00-\x1f\x7f-\x9f\ufffe\uffff"
 _UNPRINTABLE = re.compile(rf"[{UNPRINTABLE_CHARACTERS}\ud800-\udfff]")
 
 # The tables of the Python version alone, so that a type doesn't depend on what the machine has installed.
-_TYPES_BY_EXTENSION = mimetypes.MimeTypes(filenames=()).types_map[True] | {
+_TYPES_BY_EXTENSION = mimetypes.MimeTypes().types_map[True] | {
     ".csv": "text/csv",
     ".geojson": "application/geo+json",
     ".md": "text/markdown",

@@ -125,10 +125,9 @@ def _quota(permissions: Mapping[str, object], name: str) -> int | None:
     if name not in permissions:
         return None
     value = permissions[name]
-    size = value * BYTES_PER_QUOTA_MB if _is_number(value) else -1
-    if not 0 <= size < math.inf:
+    if not _is_number(value) or not 0 <= value * BYTES_PER_QUOTA_MB < math.inf:
         raise _invalid(f"{name} is not a size")
-    return int(size)
+    return int(value * BYTES_PER_QUOTA_MB)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

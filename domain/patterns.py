@@ -158,7 +158,7 @@ class KeyPattern:
     @cached_property
     def is_owner_scoped(self) -> bool:
         """Whether each owner's keys start with that owner's own segment."""
-        return self.template.split("/", 1)[0] == "{owner}"
+        return self.template.partition("/")[0] == "{owner}"
 
     @cached_property
     def is_content_addressed(self) -> bool:
@@ -270,7 +270,7 @@ def _fault_in_fields(template: str, fields: list[str]) -> str | None:
 
 def _fault_in_shape(template: str, fields: list[str]) -> str | None:
     by_content = not _CONTENT_FIELDS.isdisjoint(fields)
-    if template.split("/", 1)[0] != "{owner}" and not by_content:
+    if template.partition("/")[0] != "{owner}" and not by_content:
         return "its first segment must be exactly {owner}, or it must contain {md5}, {md5_hex} or {sha256_hex}"
     if not by_content and {"path", "basename"}.isdisjoint(fields):
         return "it needs {path}, {basename} or a digest, or else all files of a dataset have one key"

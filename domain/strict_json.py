@@ -68,7 +68,7 @@ def _count_members(data: bytes, value: object) -> int:
     """Count the members of all objects in `value`, which was read from `data`, and refuse it if it is too deep."""
     unseen = data.count(b"{") + data.count(b"[")  # at least as many as there are containers
     members, depth = 0, 0
-    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    level: list[Any] = [value]  # if it is no container, there is none in it either
     while level:
         depth += 1
         if depth > MAX_DEPTH:

@@ -201,7 +201,7 @@ def _document(encoded: str) -> dict[str, object]:
     if len(encoded) > MAX_POLICY_BYTES:
         raise _malformed("the document is too long.")
     try:
-        raw = a2b_base64(encoded.encode("ascii"), strict_mode=True)
+        raw = a2b_base64(encoded, strict_mode=True)
     except ValueError:
         raise _malformed("invalid Base64 encoding.") from None
     try:
@@ -266,7 +266,7 @@ def _digest(text: str | None, size: int, s3_code: str, message: str) -> bytes | 
     if text is None:
         return None
     try:
-        digest = a2b_base64(text.encode("ascii"), strict_mode=True)
+        digest = a2b_base64(text)
     except ValueError:
         digest = b""
     if len(digest) != size or b2a_base64(digest, newline=False).decode() != text:

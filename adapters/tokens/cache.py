@@ -31,7 +31,7 @@ class VerifiedTokens:
     keys: Callable[[], KeyRing] = field(repr=False)
     max_tokens: int = 10_000
     counts: CacheCounts = field(factory=CacheCounts)
-    _principals: dict[bytes, Principal] = field(factory=dict, init=False, repr=False)
+    _principals: dict[bytes, tuple[datetime, Principal]] = field(factory=dict, init=False, repr=False)
     _verified_with: KeyRing | None = field(default=None, init=False, repr=False)
 
     def verify(self, token: str, now: datetime) -> Principal:
@@ -41,18 +41,18 @@ class VerifiedTokens:
             self._principals.clear()
             self._verified_with = keys
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        principal = self._principals.get(digest)
-        if principal is None or principal.expires_at is None or now >= principal.expires_at:
-            self._principals.pop(digest, None)
-            self.counts.misses += 1
-            principal = self.verifier.verify(token, now)
-            if principal.expires_at is not None:
-                self._remember(digest, principal)
-        else:
+        known = self._principals.get(digest)
+        if known is not None and now < known[0]:
             self.counts.hits += 1
+            return known[1]
+        self._principals.pop(digest, None)
+        self.counts.misses += 1
+        principal = self.verifier.verify(token, now)
+        if principal.expires_at is not None:
+            self._remember(digest, principal.expires_at, principal)
         return principal
 
-    def _remember(self, digest: bytes, principal: Principal) -> None:
+    def _remember(self, digest: bytes, expires_at: datetime, principal: Principal) -> None:
         if len(self._principals) >= self.max_tokens:
             del self._principals[next(iter(self._principals))]  # the oldest
-        self._principals[digest] = principal
+        self._principals[digest] = expires_at, principal

@@ -41,7 +41,6 @@ _KEY_TYPES: Mapping[str, type[PublicKey]] = {
     "EdDSA": Ed25519PublicKey,
 }
 ALGORITHMS = tuple(_KEY_TYPES)
-_JWS = jwt.PyJWS()
 _WRONG_SIGNATURE = "the token is not acceptable: its signature doesn't match"
 
 
@@ -68,8 +67,9 @@ class KeyRing:
         """
         if not self.keys:
             raise Unavailable(ErrorCode.KEYS_UNAVAILABLE, "no key to verify tokens with has been loaded yet")
-        if len(self.keys) == 1 and (kid is None or self.keys[0].kid is None):
-            return self.keys[0]
+        first, *others = self.keys
+        if not others and (kid is None or first.kid is None):
+            return first
         if kid is None:
             raise _refusal("it doesn't say which key signed it (kid)")
         for key in self.keys:
@@ -161,7 +161,7 @@ def _object(data: bytes) -> Mapping[str, object]:
 
 def _verified_payload(token: str, key: VerificationKey) -> bytes:
     signed, _, signature = token.rpartition(".")
-    algorithm = _JWS.get_algorithm_by_name(key.algorithm)
+    algorithm = jwt.get_algorithm_by_name(key.algorithm)
     try:
         matches = algorithm.verify(signed.encode("ascii"), key.public_key, _decoded(signature))
     # PyJWT lets more escape than its own errors, and nothing that a token says may become anything but a refusal.

@@ -155,7 +155,7 @@ async def _download(session: aiohttp.ClientSession, url: str) -> bytes:
 
 async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
     """Read a body in pieces, never more of it than is accepted, be it compressed or not."""
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = answer.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         raise UnusableKeys("its answer has a content encoding that was not asked for")
     gunzip = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
