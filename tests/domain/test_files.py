@@ -4,6 +4,7 @@ import base64
 import hashlib
 import string
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 from hypothesis import assume, given
@@ -116,6 +117,9 @@ def test_a_digest_in_hexadecimal_is_refused_with_a_hint(member: str) -> None:
     for hexadecimal in (hashlib.new(member).hexdigest(), hashlib.new(member).hexdigest().upper()):
         assert "base64" in refusal_of(PATH, {**GOOD, member: hexadecimal}).message
         assert "hexadecimal" in refusal_of(PATH, {**GOOD, member: hexadecimal}).message
+    good = hashlib.new(member).hexdigest()
+    for other in (good[1:], f"{good}0", f"{good[:-1]}g", f"g{good[1:]}", "=" * len(good)):
+        assert "hexadecimal" not in refusal_of(PATH, {**GOOD, member: other}).message
 
 
 # --- Lengths ---
@@ -198,9 +202,44 @@ def test_media_types_of_the_grammar_are_accepted(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "text/csv charset=utf-8",
+        "text/csv*a=b",
+        "text/csv;;a=b",
+        "text/csv; a b=c",
+        "text/csv;[a=b",
+        "text/csv; a",
+        "text/csv; a=",
+        "text/csv;",
+        "text/${filename}",
+        "text/csv; a=${FileName}",
+        'text/csv; a="${filename}"',
+    ],
+)
+def test_what_the_grammar_or_a_store_would_read_differently_is_refused(text: str) -> None:
+    assert_refused(MediaType, text, ErrorCode.INVALID_TYPE)
+
+
+def test_a_quoted_value_has_printable_ascii_with_two_of_them_escaped() -> None:
+    for number in range(256):
+        character = chr(number)
+        printable = 0x20 <= number <= 0x7E
+        for text, accepted in (
+            (f'a/b; c="x{character}"', printable and character not in '"\\'),
+            (f'a/b; c="x\\{character}"', printable),
+        ):
+            assert isinstance(attempt(MediaType, text), MediaType) == accepted, text
+
+
+@pytest.mark.parametrize(
     ("path", "media_type"),
     [
         ("a.csv", "text/csv"),
+        ("a.md", "text/markdown"),
+        ("a.parquet", "application/vnd.apache.parquet"),
+        ("a.yaml", "application/yaml"),
+        ("a.yml", "application/yaml"),
         ("A.CSV", "text/csv"),
         ("d.json/a.txt", "text/plain"),
         ("a.json", "application/json"),
@@ -208,7 +247,7 @@ def test_media_types_of_the_grammar_are_accepted(text: str) -> None:
         ("a.geojson", "application/geo+json"),
         ("a.tsv", "text/tab-separated-values"),
         ("a.tar.pdf", "application/pdf"),
-        ("csv", DEFAULT_MEDIA_TYPE),
+        ("csv", "application/octet-stream"),
         (".csv", DEFAULT_MEDIA_TYPE),
         ("a.csv.", DEFAULT_MEDIA_TYPE),
         ("a.nobody-knows", DEFAULT_MEDIA_TYPE),
@@ -216,6 +255,7 @@ def test_media_types_of_the_grammar_are_accepted(text: str) -> None:
 )
 def test_without_a_type_the_extension_tells(path: str, media_type: str) -> None:
     assert MediaType.of_extension(RelativePath(path).extension) == media_type
+    assert type(MediaType.of_extension(RelativePath(path).extension)) is MediaType
     declaration = {name: value for name, value in GOOD.items() if name != "type"}
     assert DeclaredFile.parse(path, declaration, bits.RULES).media_type == media_type
     assert DeclaredFile.parse(path, {**declaration, "type": None}, bits.RULES).media_type == media_type
@@ -289,6 +329,14 @@ def test_one_fault_is_enough_to_refuse_a_file(miss: bits.NearMiss) -> None:
 @given(miss=bits.near_miss_paths, declaration=bits.declarations())
 def test_a_bad_path_refuses_a_good_file(miss: bits.NearMiss, declaration: bits.Declaration) -> None:
     assert refusal_of(miss.value, declaration).code is ErrorCode.INVALID_PATH
+
+
+def test_a_declaration_may_be_any_mapping() -> None:
+    assert DeclaredFile.parse(PATH, MappingProxyType(dict(GOOD)), bits.RULES) == parse()
+
+
+def test_rules_are_strict_by_default() -> None:
+    assert FileRules(5) == FileRules(max_bytes=5, require_digest=True, max_bytes_in_parts=0)
 
 
 def test_a_digest_is_required_unless_the_operator_waived_it() -> None:

@@ -272,7 +272,23 @@ def test_a_quota_is_in_millions_of_bytes(megabytes: object, expected: int) -> No
 @pytest.mark.parametrize("name", ["max_public_storage_mb", "max_private_storage_mb"])
 @pytest.mark.parametrize(
     "megabytes",
-    [None, True, False, "", "100", -1, -0.5, -(10**400), 1e305, math.inf, -math.inf, math.nan, [100], {"mb": 100}],
+    [
+        None,
+        True,
+        False,
+        "",
+        "100",
+        -1,
+        -0.5,
+        -1e-7,
+        -(10**400),
+        1e305,
+        math.inf,
+        -math.inf,
+        math.nan,
+        [100],
+        {"mb": 100},
+    ],
 )
 def test_a_quota_that_is_no_size_refuses_the_token(name: str, megabytes: object) -> None:
     # To take it for "no quota" would give its user more than anybody meant.
@@ -283,6 +299,25 @@ def test_each_access_has_its_own_quota() -> None:
     permissions = {"max_public_storage_mb": 1, "max_private_storage_mb": 2}
     principal = principal_of(bits.good_claims(permissions=permissions), RULES, NOW)
     assert (principal.max_public_bytes, principal.max_private_bytes) == (10**6, 2 * 10**6)
+
+
+# --- What is demanded where nothing else is said ---
+
+
+def test_rules_are_strict_by_default() -> None:
+    assert TokenRules(bits.SERVICE) == TokenRules(
+        bits.SERVICE,
+        leeway=timedelta(seconds=30),
+        max_lifetime=timedelta(hours=24),
+        require_expiry=True,
+        audience=None,
+        issuer=None,
+    )
+
+
+def test_uploading_takes_the_permission_that_the_auth_service_gives() -> None:
+    permitted = bits.good_claims(permissions={"datapackage-upload": True})
+    assert principal_of(permitted, RULES, NOW).may_upload
 
 
 # --- Any claims at all ---

@@ -80,6 +80,50 @@ def test_plain_text_is_judged_like_any_other(text: str) -> None:
     assert (RelativePath.fault(text) is None) == bits.is_legal_path(text)
 
 
+def test_no_plain_text_around_it_hides_a_forbidden_character() -> None:
+    for kind, code in CODES.items():
+        for codepoint in (*range(0x20), 0x7F, 0x85, 0x5C, 0x202E, 0xD800, 0xFFFE):
+            for text in ("{}", "{}a", "a{}", "a{}b", "a.{}b", "a{} b", "a{} ]b", "a{}/ ]b", "a {}/b"):
+                if kind in PATH_TYPES or "/" not in text:
+                    assert_refused(kind, text.format(chr(codepoint)), code)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is empty"),
+        ("/a", "starts or ends with '/'"),
+        ("a/", "starts or ends with '/'"),
+        ("/", "starts or ends with '/'"),
+        ("a//b", "has an empty segment"),
+        ("a/ /b", "has a segment that is blank, '.' or '..'"),
+        ("a/../b", "has a segment that is blank, '.' or '..'"),
+        ("a" * 256, "has a segment of more than 255 bytes"),
+        ("a/" * 512 + "a", "is longer than 1024 bytes"),
+        ("é/" * 342, "is longer than 1024 bytes"),
+        ("a\\b", "contains the forbidden character U+005C"),
+        ("a${FileName}", "contains ${filename}, which object stores replace"),
+        ("e\u0301", "is not in Unicode normalisation form C"),
+    ],
+)
+def test_the_refusal_says_which_rule_is_broken(text: str, fault: str) -> None:
+    assert RelativePath.fault(text) == ObjectKey.fault(text) == fault
+    assert Owner.fault(text) == Dataset.fault(text) == ("contains '/'" if "/" in text else fault)
+
+
+@pytest.mark.parametrize("text", ["${filename", "$filename}", "{filename}", "$ {filename}", "${file}"])
+def test_what_is_nearly_a_variable_is_text(text: str) -> None:
+    assert_judged(SEGMENT_TYPES + PATH_TYPES, text, legal=True)
+
+
+def test_a_path_in_a_folder_is_a_key_if_it_is_short_enough() -> None:
+    for length in (1, 200, 251, 252, 253, 1_020):
+        path = RelativePath("/".join(["x" * 97] * 11)[:length])
+        key = ObjectKey.inside(ObjectKey("abc"), path)
+        assert (key, type(key)) == (f"abc/{path}", ObjectKey)
+    assert_refused(lambda path: ObjectKey.inside(ObjectKey("abcd"), path), path, ErrorCode.INVALID_KEY)
+
+
 @given(value=bits.not_a_string)
 def test_what_is_not_a_string_is_refused(value: object) -> None:
     for kind, code in CODES.items():
@@ -204,6 +248,7 @@ def test_the_extension_is_the_one_that_posixpath_finds(path: RelativePath) -> No
 @pytest.mark.parametrize(
     ("path", "extension"),
     [
+        ("X.csv", ".csv"),
         ("a.csv", ".csv"),
         ("a.tar.gz", ".gz"),
         ("a.b/c", ""),

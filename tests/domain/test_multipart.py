@@ -62,6 +62,34 @@ def test_every_legal_length_is_covered_exactly_by_legal_parts(data: st.DataObjec
     assert is_legal(plan, limits)
 
 
+def test_the_usual_size_is_sixteen_mebibytes() -> None:
+    assert MIB == 1_048_576
+    assert USUAL_PART_BYTES == 16_777_216
+    assert PartPlan.of(a_file(100 * MIB), S3).part_size == 16_777_216
+    assert PartPlan.of(a_file(100 * MIB), evolve(S3, min_part_bytes=20 * MIB)).part_size == 20 * MIB
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "message"),
+    [
+        (101, 5, "length is over the limit of 20 bytes"),
+        (10, 1, "parts.size is under this store's limit of 2 bytes"),
+        (10, 6, "parts.size is over this store's limit of 5 bytes"),
+        (6, 6, "parts.size is over this store's limit of 5 bytes"),
+        (20, 4, "parts.size makes 5 parts; this store takes 4 at most"),
+    ],
+)
+def test_the_refusal_says_which_limit_it_is(length: int, size: int, message: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        PartPlan.of(a_file(length, DeclaredParts(size)), TINY)
+    assert (refused.value.message, refused.value.field) == (message, "length" if length > 20 else "parts")
+
+
+def test_a_single_part_may_be_short_and_its_size_anything() -> None:
+    assert PartPlan.of(a_file(1, DeclaredParts(1)), TINY).count == 1
+    assert PartPlan.of(a_file(5, DeclaredParts(99)), TINY).count == 1
+
+
 @given(st.integers(1, 100), st.integers(1, 20))
 def test_lengths_of_parts_add_up(length: int, size: int) -> None:
     plan = PartPlan(length, size)
@@ -119,6 +147,7 @@ def parse(length: object, parts: object, rules: FileRules = RULES) -> DeclaredFi
 
 def test_parts_are_read() -> None:
     assert parse(7, {"size": 2}).parts == DeclaredParts(2)
+    assert parse(7, {"size": 1}).parts == DeclaredParts(1)
     assert parse(7, {"size": 2, "md5": DIGESTS}).parts == DeclaredParts(2, tuple(DIGESTS))
     assert parse(7, {"size": 2, "md5": None, "colour": "red"}).parts == DeclaredParts(2)
     assert parse(7, None).parts is None
@@ -139,6 +168,7 @@ def test_parts_are_read() -> None:
         {"size": 2.0},
         {"size": "2"},
         {"size": 2, "md5": "x"},
+        {"size": 2, "md5": "four"},
         {"size": 2, "md5": {}},
         {"size": 2, "md5": []},
         {"size": 2, "md5": DIGESTS[:3]},
@@ -148,6 +178,9 @@ def test_parts_are_read() -> None:
 )
 def test_parts_that_make_no_sense_are_refused(parts: object) -> None:
     assert_refused(lambda value: parse(7, value), parts, ErrorCode.INVALID_PARTS)
+    with pytest.raises(InvalidInput, match=r"^parts") as refusal:
+        parse(7, parts)
+    assert refusal.value.field == "parts"
 
 
 @pytest.mark.parametrize("digest", [None, 5, "", DIGESTS[0][:-1], DIGESTS[0].hex])
@@ -163,6 +196,11 @@ def test_a_file_that_is_too_long_for_one_request_may_come_in_parts() -> None:
     assert parse(length, None, RULES.in_parts).length == length
     with pytest.raises(InvalidInput, match=f"over the limit of {TIB} bytes$"):
         parse(TIB + 1, None, RULES.in_parts)
+    assert parse(RULES.max_bytes, None, evolve(RULES, max_bytes_in_parts=0).in_parts).length == RULES.max_bytes
+    for most, hint in ((length, True), (length - 1, False)):
+        with pytest.raises(InvalidInput) as refusal:
+            parse(length, None, evolve(RULES, max_bytes_in_parts=most))
+        assert refusal.value.message.endswith('send "accept": ["MULTIPART", "PUT", "POST"]') == hint
     with pytest.raises(InvalidInput, match=f"over the limit of {RULES.max_bytes} bytes$"):
         parse(length, None, evolve(RULES, max_bytes_in_parts=0))
 

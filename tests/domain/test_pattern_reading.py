@@ -143,3 +143,16 @@ def test_a_path_alone_makes_the_key_of_its_file_or_none(
         assert key.code is expected.code is ErrorCode.INVALID_KEY
     else:
         assert key == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "key"),
+    [
+        ("{owner}/{name}/{dirname}/x-{basename}", "a/b.csv", "alice/data/a/x-b.csv"),
+        ("{owner}/{name}/{dirname}/x-{basename}", "b.csv", "alice/data/x-b.csv"),
+        ("{owner}/{path}/{basename}{extension}", "a/b.csv", "alice/a/b.csv/b.csv.csv"),
+    ],
+)
+def test_a_path_alone_makes_any_key_that_is_made_of_nothing_else(template: str, path: str, key: str) -> None:
+    made = KeyPattern.parse(template).for_paths(Owner("alice"), Dataset("data"))(RelativePath(path))
+    assert (made, type(made)) == (key, ObjectKey)

@@ -12,6 +12,7 @@ from domain.errors import ErrorCode, InvalidInput, Misconfigured
 from domain.files import DeclaredFile
 from domain.keys import Dataset, ObjectKey, Owner, RelativePath
 from domain.patterns import DEFAULT_PATTERN, KeyPattern
+from domain.uploads import Guarantee
 from tests import strategies as bits
 from tests.domain.refusals import assert_fit_to_be_shown, attempt
 
@@ -125,6 +126,63 @@ def test_any_template_that_starts_is_safe_and_any_other_says_why(
 def test_a_long_template_is_judged_at_once(text: str) -> None:
     with pytest.raises(Misconfigured):
         KeyPattern.parse(text)
+
+
+FIELDS = (
+    "{basename} {dataset} {dirname} {extension} {md5} {md5_hex} {name} {owner} {path} {sha256_hex}"  # by the alphabet
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        ("{owner}/{size}/{0}/{path}", f"unknown field '{{0}}', '{{size}}'; the fields are {FIELDS}"),
+        ("{owner}/{path}}", "a brace that opens or closes no field"),
+        ("{owner}/x}/{path}", "a brace that opens or closes no field"),
+        ("{owner}/{{path}", "a brace that opens or closes no field"),
+        (
+            "{name}/{path}",
+            "its first segment must be exactly {owner}, or it must contain {md5}, {md5_hex} or {sha256_hex}",
+        ),
+        ("{owner}/{name}", "it needs {path}, {basename} or a digest, or else all files of a dataset have one key"),
+        ("{owner}/x{dirname}/{basename}", "{dirname} must be a whole segment with another behind it"),
+        ("{owner}/{basename}/{dirname}", "{dirname} must be a whole segment with another behind it"),
+        ("{owner}//{path}", "the key it makes has an empty segment"),
+    ],
+)
+def test_the_refusal_says_what_is_wrong(template: str, fault: str) -> None:
+    with pytest.raises(Misconfigured) as refusal:
+        KeyPattern.parse(template)
+    assert refusal.value.problems == (f"key pattern {template!r}: {fault}",)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{path}/{md5}/{path}",
+        "{dirname}/{md5}/{path}",
+        "x/{path}/{md5_hex}/{dirname}/{basename}",
+        "x-{dirname}/{md5}/{path}",
+    ],
+)
+def test_a_digest_that_could_be_any_segment_refuses_to_start(template: str) -> None:
+    with pytest.raises(Misconfigured):
+        KeyPattern.parse(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "needs"),
+    [
+        ("{owner}/{name}/{path}", set()),
+        ("{owner}/{md5}", set()),
+        ("{md5}", {Guarantee.MD5}),
+        ("{md5_hex}{extension}", {Guarantee.MD5}),
+        ("{owner}-{sha256_hex}", {Guarantee.SHA256}),
+        ("{sha256_hex}/{md5}", {Guarantee.MD5, Guarantee.SHA256}),
+    ],
+)
+def test_a_digest_that_names_shared_objects_must_be_enforced(template: str, needs: set[Guarantee]) -> None:
+    assert KeyPattern.parse(template).needs == needs
 
 
 # --- The default pattern ---
@@ -348,6 +406,12 @@ HEX = "d41d8cd98f00b204e9800998ecf8427e"
         ("blobs/{md5_hex}{extension}", f"blobs/{HEX}.csv", True),
         ("blobs/{md5_hex}{extension}", f"blobs/{HEX}", True),
         ("blobs/{md5_hex}{extension}", f"blobs/{HEX}/x", False),
+        ("blobs/{md5_hex}{extension}", f"blobs/{HEX}.csv/x", False),
+        ("blobs/{md5_hex}{extension}", f"blobs/{HEX}.tar.gz", False),
+        ("blobs/{md5_hex}{extension}", f"blobs/{HEX}..", False),
+        ("{dataset}/{md5_hex}", f"data/{HEX}", True),
+        ("{dataset}/{md5_hex}", f"da/ta/{HEX}", False),
+        ("{dataset}/{md5_hex}", f"/{HEX}"[1:], False),
         ("blobs/{md5_hex}{extension}", f"blobs/{HEX[1:]}", False),
         ("blobs/{md5_hex}{extension}", f"blobs/{HEX.upper()}", False),
         ("blobs/{md5_hex}{extension}", f"Blobs/{HEX}", False),
@@ -355,6 +419,8 @@ HEX = "d41d8cd98f00b204e9800998ecf8427e"
         ("blobs/{md5_hex}{extension}", "bob/data/a.csv", False),
         ("{md5}", "1B2M2Y8AsgTpgAmY7PhCfg==", True),
         ("{md5}", "1B2M2Y8AsgTpgAmY7PhCfg", False),
+        ("{md5}", "_B2M2Y8A-gTpgAmY7PhCfg==", True),
+        ("{md5}", "+B2M2Y8AsgTpgAmY7PhCfg==", False),
         ("{sha256_hex}", HEX * 2, True),
         ("{sha256_hex}", HEX, False),
         ("all.{md5_hex}", f"all.{HEX}", True),
@@ -390,8 +456,9 @@ def test_an_owners_name_is_text_and_no_expression() -> None:
     ids=["not normalised", "${filename}", "a long segment", "a longer one"],
 )
 def test_what_text_and_a_name_make_together_keeps_the_rules_of_a_key(template: str, dataset: str) -> None:
+    batch = KeyPattern.parse(template).for_batch(ALICE, Dataset(dataset))  # each file of which is refused by itself
     with pytest.raises(InvalidInput) as refusal:
-        key_of(KeyPattern.parse(template), ALICE, Dataset(dataset), file_at("a.csv"))
+        batch.key_of(file_at("a.csv"))
     assert refusal.value.code is ErrorCode.INVALID_KEY
 
 

@@ -66,6 +66,39 @@ def test_it_may_be_nested_only_so_deep(read: Loads, open_close: tuple[bytes, byt
 
 
 @both
+def test_thirty_two_levels_are_enough_for_anybody(read: Loads) -> None:
+    read(b"[" * 32 + b"]" * 32)
+    with pytest.raises(NotStrictJson, match="nested more than 32 levels deep"):
+        read(b"[" * 33 + b"]" * 33)
+
+
+@both
+@pytest.mark.parametrize("text", ["[[{", '{"a": [', "}"])
+def test_text_that_looks_nested_is_only_text(read: Loads, text: str) -> None:
+    assert read(json.dumps(text).encode()) == text
+    assert read(json.dumps([text]).encode()) == [text]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"a":\n \xff}', "it is not UTF-8 at byte 7"),
+        (b'{"a":\n x}', "Expecting value at line 2, column 2"),
+        (b"[NaN]", "NaN is not a number in JSON"),
+        (b"[-Infinity]", "-Infinity is not a number in JSON"),
+        (b"[" + b"1" * 5_000 + b"]", "it has a number with too many digits"),
+        (b"[" * 100_000, "it is nested more than 32 levels deep"),
+        (b'{"a": 1, "a": 1}', "a member stands twice in one object"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_message_says_what_is_wrong(data: bytes, reason: str) -> None:
+    with pytest.raises(NotStrictJson) as refused:
+        loads(data)
+    assert str(refused.value) == reason
+
+
+@both
 @given(data=st.binary(max_size=60) | st.text(st.sampled_from('{}[]":,\\ue1-+.0Nafin'), max_size=40).map(str.encode))
 def test_whatever_the_bytes_are_nothing_else_is_raised(read: Loads, data: bytes) -> None:
     with suppress(NotStrictJson):
