@@ -63,7 +63,7 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all test-large test-hard bench lint format lock lock-npm clean
+.PHONY: help install install-test demo test test-all test-large test-hard mutants bench lint format lock lock-npm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ test-large: install-test ## Files of gigabytes: 6 GiB in parts, cut off and resu
 test-hard: lint ## Try to break it for half an hour: fuzzing, faults, kills, load; tells how much was tried (EFFORT=1: in minutes)
 	@$(BIN)/python -m tests.debian
 	BITSTORE_EFFORT=$(EFFORT) $(BIN)/python -m pytest -n 2 tests/hard $(ARGS)
+
+mutants: install-test ## Break each module that decides about security in every known way; fails on what no test notices (ARGS=domain/keys.py)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

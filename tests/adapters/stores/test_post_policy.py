@@ -185,10 +185,15 @@ class TestParsePolicy:
         parse_policy(text_of)
         assert refusal(lambda: parse_policy(spoil.format(text_of))).s3_code == "InvalidPolicyDocument"
 
+    def test_nothing_of_a_policy_can_change_or_be_shown(self) -> None:
+        parsed = policy({"acl": "a-value-that-is-signed"}, ["content-length-range", 0, 1])
+        assert hash(parsed) == hash(policy({"acl": "a-value-that-is-signed"}, ["content-length-range", 0, 1]))
+        assert "a-value-that-is-signed" not in repr(parsed)
+
     def test_the_longest_policy(self) -> None:
         document = json.dumps({"expiration": EXPIRATION, "conditions": []}).encode()
         longest = encoded(document.ljust(MAX_POLICY_BYTES // 4 * 3))
-        assert len(longest) == MAX_POLICY_BYTES
+        assert len(longest) == MAX_POLICY_BYTES == 20_480  # "POST Object" says 20 KB
         assert parse_policy(longest) == policy()
         longer = encoded(document.ljust(MAX_POLICY_BYTES // 4 * 3 + 1))
         assert refusal(lambda: parse_policy(longer)).s3_code == "InvalidPolicyDocument"
@@ -276,6 +281,16 @@ RULES: list[tuple[list[Any], dict[str, str], str | None]] = [
         {"content-type": "image/jpg,"},
         'Policy Condition failed: ["starts-with", "$Content-Type", "image/"]',
     ),
+    (
+        [["starts-with", "$Content-Type", "image/"]],
+        {"content-type": "image/jpg,Ximage/png"},
+        'Policy Condition failed: ["starts-with", "$Content-Type", "image/"]',
+    ),
+    (
+        [["starts-with", "$Content-Type", "image/"]],
+        {"content-type": " image/jpg"},
+        'Policy Condition failed: ["starts-with", "$Content-Type", "image/"]',
+    ),
     ([["eq", "$Content-Type", "image/jpg,text/plain"]], {"content-type": "image/jpg,text/plain"}, None),
     # ... and other values are not
     ([["starts-with", "$x-amz-meta-a", "image/"]], {"x-amz-meta-a": "image/jpg,text/plain"}, None),
@@ -309,6 +324,10 @@ RULES: list[tuple[list[Any], dict[str, str], str | None]] = [
     # names and operators are case-insensitive
     ([["StArTs-WiTh", "$CoNtEnT-TyPe", "text/"]], {"content-type": "text/csv"}, None),
     ([{"aCl": "private"}], {"acl": "private"}, None),
+    ([["eQ", "$acl", "private"]], {"acl": "private"}, None),
+    ([["EQ", "$acl", "p"]], {"acl": "private"}, 'Policy Condition failed: ["EQ", "$acl", "p"]'),
+    # however short
+    ([["eq", "$a", ""]], {"a": ""}, None),
     ([["CONTENT-length-RANGE", 0, 1]], {}, None),
     # the names of buckets
     ([{"bucket": BUCKET}], {"bucket": BUCKET}, None),
@@ -336,7 +355,8 @@ class TestEvaluate:
     def test_conditions_on_bucket_and_key_are_required(self, name: str) -> None:
         kept = policy(*(one for one in BASE if name not in one))
         caught = refusal(lambda: evaluate(kept, {"key": "k"}, bucket=BUCKET, key="k", now=NOW))
-        assert caught.s3_code == "AccessDenied"
+        expected = f"Invalid according to Policy: Policy must have a condition on {name}."
+        assert (caught.s3_code, caught.message, str(caught)) == ("AccessDenied", expected, expected)
 
     @pytest.mark.parametrize("change", [{"bucket": "other"}, {"key": "K"}, {"key": "k/"}, {"key": ""}])
     def test_the_bucket_and_the_key_are_those_of_the_request(self, change: dict[str, Any]) -> None:

@@ -19,6 +19,11 @@ def test_what_clients_see_leads_back(nonce: bytes, of_store: str, has_digests: b
     assert id_of_store(upload.text) == of_store
 
 
+def test_etags_are_digests_unless_it_is_said_otherwise() -> None:
+    assert S3UploadId(NONCE, "x").has_digests
+    assert S3UploadId(NONCE, "x").text == f"{NONCE}.x"
+
+
 @pytest.mark.parametrize(
     "other",
     ["x", NONCE, f"{NONCE}.", f".{NONCE}", f"{NONCE[:-1]}.x", f"{NONCE}0.x", f"{NONCE.upper()}.x", f"{NONCE}kk.x"],

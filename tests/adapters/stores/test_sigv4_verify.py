@@ -53,6 +53,7 @@ def refusal(judge: Callable[[], object]) -> SignatureRefused:
     with pytest.raises(SignatureRefused) as caught:
         judge()
     assert EXAMPLE.secret_access_key not in caught.value.message
+    assert str(caught.value) == caught.value.message
     return caught.value
 
 
@@ -110,8 +111,10 @@ class TestWhatBoto3SignsIsAccepted:
             lambda url: url.replace("%2F", "/").replace("%3D", "="),
             lambda url: url.replace("a%20b", "a%20%62"),
             reordered,
+            lambda url: f"{url}&&".replace("?", "?&"),
+            lambda url: url.replace("X-Amz-Date", "X%2DAmz%2dDat%65"),
         ],
-        ids=["plus", "unescaped", "over-escaped", "reordered"],
+        ids=["plus", "unescaped", "over-escaped", "reordered", "with empty parameters", "with escaped names"],
     )
     def test_a_url_that_a_client_library_writes_differently(self, rewrite: Callable[[str], str]) -> None:
         url = presigned(ResponseContentDisposition="attachment; filename=a b")
@@ -124,6 +127,24 @@ class TestWhatBoto3SignsIsAccepted:
         url = SIGNER.presign_url(Request("PUT", ORIGIN, "/b/k", headers={"Content-Type": "text/csv; a=b"}), 60)
         verifier().verify_presigned(received("PUT", url, {"Content-Type": "  text/csv;   a=b "}), NOW)
 
+    @pytest.mark.parametrize("name", ["!#$%&'*+.^_`|~0-9a-z", "z!#$%&'*+.^_`|~0-9a-z"])
+    def test_headers_may_have_any_name_of_http(self, name: str) -> None:
+        url = SIGNER.presign_url(Request("PUT", ORIGIN, "/b/k", headers={name: "value"}), 60)
+        assert verifier().verify_presigned(received("PUT", url, {name: "value"}), NOW).signed_headers == {"host", name}
+
+    def test_a_header_that_comes_twice_is_a_list(self) -> None:
+        url = SIGNER.presign_url(Request("PUT", ORIGIN, "/b/k", headers={"x-amz-meta-a": "1,2"}), 60)
+        request = received("PUT", url)
+        twice = [*request.headers, (b"x-amz-meta-a", b"1"), (b"X-Amz-Meta-A", b"2")]
+        verifier().verify_presigned(evolve(request, headers=twice), NOW)
+
+    @pytest.mark.parametrize("signed", ["header", "query"])
+    def test_a_payload_may_be_said_to_be_unsigned(self, signed: str) -> None:
+        headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"} if signed == "header" else {}
+        query = [("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")] if signed == "query" else []
+        url = SIGNER.presign_url(Request("PUT", ORIGIN, "/b/k", query, headers), 60)
+        verifier().verify_presigned(received("PUT", url, headers), NOW)
+
 
 class TestTampering:
     @pytest.mark.parametrize(
@@ -132,6 +153,7 @@ class TestTampering:
             (received("PUT", presigned()), "SignatureDoesNotMatch"),
             (received("HEAD", presigned()), "SignatureDoesNotMatch"),
             (received("gét", presigned()), "SignatureDoesNotMatch"),
+            (received("\ud800", presigned()), "SignatureDoesNotMatch"),
             (received("GET", presigned().replace("/k.csv", "/l.csv")), "SignatureDoesNotMatch"),
             (received("GET", presigned().replace("/k.csv", "/K.csv")), "SignatureDoesNotMatch"),
             (received("GET", presigned().replace("/a/k.csv", "//a/k.csv")), "SignatureDoesNotMatch"),
@@ -189,6 +211,7 @@ class TestTampering:
             ("X-Amz-SignedHeaders", "accept", "AccessDenied"),
             ("X-Amz-SignedHeaders", "content-type;host", "SignatureDoesNotMatch"),
             ("X-Amz-SignedHeaders", "Host", "AuthorizationQueryParametersError"),
+            ("X-Amz-SignedHeaders", "accept;hosT", "AuthorizationQueryParametersError"),
             ("X-Amz-SignedHeaders", "host;accept", "AuthorizationQueryParametersError"),
             ("X-Amz-SignedHeaders", "host;host", "AuthorizationQueryParametersError"),
             ("X-Amz-SignedHeaders", "host;", "AuthorizationQueryParametersError"),
@@ -317,6 +340,15 @@ class TestTime:
             assert refusal(lambda: verifier().verify_post(form, now)).s3_code == code
 
 
+def test_no_signature_is_shown() -> None:
+    request = received("GET", presigned(ResponseContentType="a/type-that-was-signed"), {"Cookie": "a-cookie"})
+    allowed = verifier().verify_presigned(request, NOW)
+    shown = repr((request, allowed))
+    assert request.raw_path.decode() in shown
+    for secret in (dict(parse_qsl(request.raw_query.decode()))["X-Amz-Signature"], "a-cookie", "type-that-was-signed"):
+        assert secret not in shown
+
+
 class TestCredentials:
     def test_the_secret_decides(self) -> None:
         other = evolve(EXAMPLE, secret_access_key="another")
@@ -361,6 +393,7 @@ class TestForm:
             ("x-amz-signature", "é\ud800", "SignatureDoesNotMatch"),
             ("x-amz-signature", None, "SignatureDoesNotMatch"),
             ("x-amz-security-token", "token", "InvalidToken"),
+            ("x-amz-security-token", "\ud800", "InvalidToken"),
         ],
     )
     def test_each_change_of_a_field_is_refused(self, name: str, value: str | None, code: str) -> None:

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,6 +129,12 @@ def raw(data: bytes) -> Answer:
 
 def _write(exchange: Exchange, data: bytes) -> None:
     exchange.wfile.write(data)
+
+
+def resetting(exchange: Exchange) -> None:
+    """Break the connection off, instead of ending it."""
+    exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(exchange.connection.detach())
 
 
 def stalling(exchange: Exchange) -> None:

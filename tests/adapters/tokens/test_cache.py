@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from attrs import define, evolve, field
 
-from adapters.tokens.cache import VerifiedTokens
+from adapters.tokens.cache import CacheCounts, VerifiedTokens
 from adapters.tokens.jwt import JwtVerifier, KeyRing, load_key
 from domain.errors import ErrorCode, Unauthenticated, UnknownKey
 from domain.identity import Principal, TokenRules
@@ -121,6 +121,50 @@ def test_only_so_many_are_remembered_and_the_oldest_goes_first() -> None:
         tokens.verify(one, NOW)
 
     assert issuer.asked == [*shown, shown[0]]
+
+
+def test_what_has_expired_takes_nobody_elses_place() -> None:
+    issuer = Issuer()
+    tokens = VerifiedTokens(issuer, issuer, max_tokens=2)
+    first, brief, last = token(jti="1"), token(timedelta(minutes=1), jti="2"), token(jti="3")
+    for one in (first, brief):
+        tokens.verify(one, NOW)
+    with pytest.raises(Unauthenticated):
+        tokens.verify(brief, NOW + timedelta(minutes=1) + RULES.leeway)
+
+    for one in (last, first):
+        tokens.verify(one, NOW)
+
+    assert issuer.asked == [first, brief, brief, last]
+
+
+def test_ten_thousand_are_remembered_where_nothing_else_is_said() -> None:
+    issuer = Issuer()
+    assert VerifiedTokens(issuer, issuer).max_tokens == 10_000
+
+
+def test_it_counts_what_it_recognised_and_what_it_had_verified() -> None:
+    issuer = Issuer()
+    tokens, shown = VerifiedTokens(issuer, issuer), token()
+    assert tokens.counts == CacheCounts(hits=0, misses=0)
+
+    for _ in range(3):
+        tokens.verify(shown, NOW)
+    with pytest.raises(Unauthenticated):
+        tokens.verify("no token", NOW)
+
+    assert tokens.counts == CacheCounts(hits=2, misses=2)
+
+
+def test_it_shows_nothing_of_those_whom_it_remembers() -> None:
+    issuer = Issuer()
+    tokens = VerifiedTokens(JwtVerifier(issuer, RULES), issuer)
+    tokens.verify(token(userid="some-user"), NOW)
+
+    shown = repr(tokens)
+
+    assert "some-user" not in shown
+    assert "kid" not in shown
 
 
 def test_no_token_can_be_read_from_what_is_kept() -> None:

@@ -6,10 +6,13 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any, cast
 
 import jwt
 import pytest
 from attrs import evolve
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, SECP384R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
@@ -19,7 +22,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapters.tokens.jwt import ALGORITHMS, MAX_TOKEN_BYTES, JwtVerifier, KeyRing, VerificationKey, load_key
+from adapters.tokens.jwt import (
+    ALGORITHMS,
+    MAX_TOKEN_BYTES,
+    JwtVerifier,
+    KeyRing,
+    VerificationKey,
+    load_key,
+    verification_key,
+)
 from domain.errors import ErrorCode, Misconfigured, Unauthenticated, Unavailable, UnknownKey
 from domain.identity import UPLOAD_PERMISSION, Principal, TokenRules
 from domain.keys import Owner
@@ -119,6 +130,15 @@ class TestHonestTokens:
     @pytest.mark.parametrize("name", HONEST)
     def test_tokens_that_only_look_odd_prove_their_user(self, name: str) -> None:
         assert verifier().verify(HONEST[name](GOOD), NOW).userid == MARKER
+
+    def test_every_canonical_base64_is_read(self) -> None:
+        header, payload, _ = make_token(CLAIMS).split(".")
+        for number in range(64):
+            # Each ends in 2, 3 or 4 characters, nearly all of which are the same one of the alphabet's 64.
+            endings = [bytes([number << 2 | number >> 4]), (number * 0x410 | number >> 2).to_bytes(2, "big")]
+            for data in (*endings, (number * 0x41041).to_bytes(3, "big")):
+                token = f"{header}.{payload}.{segment(data)}"
+                assert refusal(token).message == "the token is not acceptable: its signature doesn't match"
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -331,6 +351,9 @@ class TestKeys:
             (lambda: public_pem(rsa_key()).replace("A", "B"), "not a public key"),
             (lambda: public_pem(rsa_key())[:200], "not a public key"),
             (lambda: public_pem(rsa_key(1024)), "1024 bits"),
+            (lambda: public_pem(rsa_key(2047)), "2047 bits; an RSA key needs at least 2048"),
+            # As Ed25519's, but for the last number of the algorithm's identifier (RFC 8410, section 3): nobody has it.
+            (lambda: public_pem(ed25519_key()).replace("MCowBQYDK2VwAy", "MCowBQYDK2VzAy"), "not a public key"),
             (lambda: public_pem(generate_ec_key(SECP384R1())), "secp384r1"),
             (lambda: public_pem(generate_ec_key(SECP256K1())), "secp256k1"),
             (lambda: public_pem(ed25519_key()), "fits none of the algorithms RS256, ES256"),
@@ -349,6 +372,23 @@ class TestKeys:
     def test_arbitrary_text_is_only_refused(self, text: str) -> None:
         with pytest.raises(Misconfigured):
             load_key(text, ALGORITHMS)
+
+    def test_a_key_bears_the_name_that_it_is_given(self) -> None:
+        assert verification_key(rsa_key().public_key(), ["RS256"], "a name").kid == "a name"
+        assert verification_key(rsa_key().public_key(), ["RS256"]).kid is None
+
+
+@pytest.mark.parametrize("error", [jwt.InvalidKeyError, ValueError, TypeError, UnsupportedAlgorithm])
+def test_whatever_a_library_raises_is_a_refusal(error: type[Exception]) -> None:
+    class FaultyKey:
+        def verify(self, *_: object) -> None:
+            raise error(MARKER)
+
+    faulty = VerificationKey(cast("Any", FaultyKey()), "EdDSA")
+    with pytest.raises(Unauthenticated) as refused:
+        verifier_of(faulty, RULES).verify(make_token(CLAIMS, "EdDSA"), NOW)
+    assert refused.value.code is ErrorCode.TOKEN_INVALID
+    assert refused.value.message == "the token is not acceptable: its signature doesn't match"
 
 
 def _pem_of_another_kind(key: Ed448PrivateKey | X25519PrivateKey) -> str:
@@ -429,3 +469,5 @@ def test_no_representation_shows_a_key() -> None:
         key = VerificationKey(private_key(algorithm).public_key(), algorithm)
         numbers = public_pem(private_key(algorithm)).split("\n")[1]
         assert numbers not in repr(verifier_of(key, RULES))
+        # What gives the keys may be anything, and say all that it has.
+        assert numbers not in repr(JwtVerifier(partial(cast("Any", KeyRing), numbers), RULES))

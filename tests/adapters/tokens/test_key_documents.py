@@ -43,6 +43,7 @@ class TestKeysThatAreUsed:
     def test_are_the_keys_that_were_published(self, key: PrivateKey) -> None:
         (read,) = ring(jwk(key, "name")).keys
         assert (read.public_key, read.kid) == (key.public_key(), "name")
+        assert ring(jwk(key, "name")) == KeyRing((read,))
 
     @pytest.mark.parametrize(
         ("published", "token"),
@@ -109,9 +110,9 @@ class TestKeysThatAreUsed:
         assert "no key" in refusal(key_set([jwk(rsa_key()), jwk(ec_key())]))
 
     def test_may_be_many(self) -> None:
-        keys = [{**ED, "kid": str(number)} for number in range(MAX_KEYS)]
-        assert len(ring(*keys).keys) == MAX_KEYS
-        assert str(MAX_KEYS) in refusal(key_set([*keys, EC]))
+        keys = [{**ED, "kid": str(number)} for number in range(64)]
+        assert len(ring(*keys).keys) == MAX_KEYS == 64
+        assert "more than 64 keys" in refusal(key_set([*keys, EC]))
 
 
 class TestKeysThatAreLeftOut:
@@ -168,6 +169,28 @@ class TestKeysThatAreLeftOut:
         (line, _) = [record.getMessage() for record in caplog.records]
         assert line.startswith("key 2 of the key set")
         assert not any(value in line for value in other.values() if isinstance(value, str) and len(value) > 20)
+
+    @pytest.mark.parametrize(
+        ("other", "line"),
+        [
+            ({**RSA, "use": "enc"}, "(kid 'rsa') is not used: it is not meant for verifying signatures (use, key_ops)"),
+            ({**RSA, "alg": "RS512"}, f"(kid 'rsa') is not used: its alg is none of {', '.join(ALGORITHMS)}"),
+            ({**RSA, "kty": "rsa"}, "(kid 'rsa') is not used: its kty is none of EC, OKP, RSA"),
+            ({**RSA, "kid": 1}, "(kid absent) is not used: its kid is not a string"),
+            ({**jwk(rsa_key()), "use": "enc"}, "(kid absent) is not used: it is not meant"),
+            ({**RSA, "kid": "a\nb" + "x" * 99, "use": ""}, "(kid 'a\\nb" + "x" * 59 + ") is not used: it is not meant"),
+        ],
+    )
+    def test_are_told_in_the_log(self, other: Jwk, line: str, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        ring(EC, other)
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told.startswith(f"key 2 of the key set {line}")
+
+    def test_are_not_any_without_a_line_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        ring(RSA, EC, ED)
+        assert not caplog.records
 
     def test_are_those_whose_algorithm_is_not_configured(self) -> None:
         assert used(RSA, EC, ED, {**RSA, "kid": "ps", "alg": "PS256"}, algorithms=["RS256", "EdDSA"]) == {

@@ -335,9 +335,10 @@ SECRET = segment(b"a secret that nobody may see")
 GZIP = {"Content-Encoding": "gzip"}
 
 
-def with_a_long_name(compressed: bytes) -> bytes:
-    """Put a file's name into the head of gzip data (RFC 1952, section 2.3), longer than any body may be."""
-    return compressed[:3] + b"\x08" + compressed[4:10] + b"x" * MAX_DOCUMENT_BYTES + b"\0" + compressed[10:]
+def with_a_long_name(compressed: bytes, size: int) -> bytes:
+    """Put a file's name into the head of gzip data (RFC 1952, section 2.3), which makes the data so long."""
+    name = b"x" * (size - len(compressed) - 1) + b"\0"
+    return compressed[:3] + b"\x08" + compressed[4:10] + name + compressed[10:]
 
 
 # None of these may replace the good keys. All have the new key in them where they can.
@@ -362,7 +363,10 @@ BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
     "a body one byte too long": (answering(NEW.ljust(MAX_DOCUMENT_BYTES + 1)), "longer than 262144"),
     "50 MB": (scripted.as_long_as(50 * MIB, NEW), "longer than 262144"),
     "50 MB, compressed": (answering(gzip.compress(NEW.ljust(50 * MIB)), headers=GZIP), "longer than 262144"),
-    "a long head, compressed": (answering(with_a_long_name(gzip.compress(NEW)), headers=GZIP), "longer than 262144"),
+    "a long head, compressed": (
+        answering(with_a_long_name(gzip.compress(NEW), MAX_DOCUMENT_BYTES + 1), headers=GZIP),
+        "longer than 262144",
+    ),
     "one byte too long, compressed": (gzipped(NEW.ljust(MAX_DOCUMENT_BYTES + 1)), "longer than 262144"),
     "compressed in no known way": (gzipped(NEW, encoding="br"), "content encoding"),
     "compressed twice": (gzipped(gzip.compress(NEW), encoding="gzip, gzip"), "content encoding"),
@@ -370,6 +374,7 @@ BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
     "half of what was compressed": (answering(gzip.compress(NEW)[:-20], headers=GZIP), "not whole gzip data"),
     "compressed, and more": (answering(gzip.compress(NEW) + b"more", headers=GZIP), "not whole gzip data"),
     "a body that ends early": (answering(NEW, headers={"Content-Length": str(len(NEW) + 1)}), "ClientPayloadError"),
+    "a reset": (scripted.resetting, "ClientOSError"),
     "not HTTP": (raw(b"SSH-2.0-" + NEW + b"\r\n\r\n"), "Error"),
     "a header without end": (raw(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * MIB), "Error"),
     "a hang-up": (raw(b""), "ServerDisconnectedError"),
@@ -429,6 +434,7 @@ class TestGoodAnswers:
             answering(NEW, headers={"Content-Type": "text/html; charset=utf-16"}),
             answering(NEW.ljust(MAX_DOCUMENT_BYTES)),
             gzipped(NEW.ljust(MAX_DOCUMENT_BYTES)),
+            answering(with_a_long_name(gzip.compress(NEW), MAX_DOCUMENT_BYTES), headers=GZIP),
             raw(b"HTTP/1.0 200 OK\r\n\r\n" + NEW),
         ],
     )
@@ -452,8 +458,49 @@ class TestGoodAnswers:
         run(play())
         assert [record.getMessage() for record in caplog.records] == ["keys of the auth service: 'old' (EdDSA)"]
 
+    def test_that_are_in_pem_have_keys_without_a_name(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+
+        async def play() -> None:
+            async with world(PEM) as stage:
+                assert await stage.accepts(token("old"))
+
+        run(play())
+        assert [record.getMessage() for record in caplog.records] == ["keys of the auth service: EdDSA"]
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("before", "rest"),
+        [(answering(NEW), "those fetched before stay in use"), (answering(b"", status=500), "there are none yet")],
+    )
+    def test_are_told_with_what_is_left(self, before: Answer, rest: str, caplog: pytest.LogCaptureFixture) -> None:
+        async def play() -> None:
+            async with world(answer=before) as stage:
+                caplog.clear()
+                stage.server.answer = answering(b"", status=404)
+                stage.clock.seconds += COOLDOWN
+                assert await stage.keys.refresh() is False
+
+        run(play())
+        reason = "it answered with the status 404"
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line == f"the keys of the auth service can't be fetched ({reason}); {rest}"
+
 
 class TestRequests:
+    def test_are_none_within_the_cooldown(self) -> None:
+        async def play() -> None:
+            async with world() as stage:
+                stage.clock.seconds += COOLDOWN - 1
+                assert await stage.keys.refresh() is False
+                assert len(stage.server.requests) == 1
+                stage.clock.seconds += 1
+                assert await stage.keys.refresh() is True
+                assert len(stage.server.requests) == 2
+
+        run(play())
+
     def test_bear_nothing_of_the_environment_and_nothing_of_earlier_answers(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -468,6 +515,8 @@ class TestRequests:
                 assert await stage.keys.refresh()
                 for _, headers in stage.server.requests:
                     assert headers.keys() <= {"host", "accept", "accept-encoding", "user-agent", "connection"}
+                    assert (headers["accept-encoding"], headers["user-agent"]) == ("gzip", "bitstore")
+                    assert headers["connection"] == "close"
 
         run(play())
 
@@ -590,6 +639,30 @@ class TestInTheBackground:
         assert pauses[:8] == [1, 2, 4, 8, 16, COOLDOWN, COOLDOWN, COOLDOWN]
         assert pauses[8:10] == [300, 300]
         assert pauses[10:] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+
+    def test_after_a_success_the_first_of_them_comes_soon_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[float] = []
+        pause = asyncio.sleep
+        answers = [503, 503, 200, 503, 503]
+
+        async def play() -> None:
+            async with world(answer=answering(b"", status=503), retry=1, refresh=300, started=False) as stage:
+
+                async def note(seconds: float) -> None:
+                    if seconds < 1:
+                        await pause(seconds)
+                        return
+                    pauses.append(seconds)
+                    status = answers[len(pauses)] if len(pauses) < len(answers) else 503
+                    stage.server.answer = answering(NEW if status == 200 else b"", status=status)
+                    await pause(0 if len(pauses) < 6 else NEVER)
+
+                monkeypatch.setattr(asyncio, "sleep", note)
+                await stage.keys.start()
+                await until(lambda: len(pauses) == 6)
+
+        run(play())
+        assert pauses == [1, 2, 300, 1, 2, 4]
 
 
 class TestTheEnd:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -71,8 +72,14 @@ class Request:
 
 Change = Callable[[Request], Request]
 
-ABSENT: Final = object()
-"""Stands for a member that isn't there."""
+
+class Absent(Enum):
+    """What a member is that isn't there; its name is the same in every process, as the names of tests must be."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
 
 
 @frozen
