@@ -54,7 +54,7 @@ def serving_process(
     port: int | None = None,
     descriptors: int | None = None,
 ) -> Iterator[Serving]:
-    """Run the service on `port`, or a free one, until it serves; it is killed at the end unless it has ended.
+    """Run the service on `port`, or a free one, until it serves; at the end whatever is left of it is killed.
 
     It may have so many `descriptors`, where a number is given.
     """
@@ -73,6 +73,7 @@ def serving_process(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
     origin = f"http://127.0.0.1:{port}"
     try:
@@ -82,7 +83,7 @@ def serving_process(
         yield Serving(origin, process, log)
     finally:
         with suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

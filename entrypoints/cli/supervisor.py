@@ -29,17 +29,17 @@ class Supervisor(Multiprocess):
     def __init__(self, config: Config, sockets: Sequence[socket.socket], drain_seconds: float) -> None:
         super().__init__(config, list(sockets))
         self._drain_seconds = drain_seconds
-        self._drains = False
+        self._terms = 0  # how often it has been told to end
 
     def handle_term(self) -> None:
         """End, but not at once."""
-        self._drains = True
+        self._terms += 1
         super().handle_term()
 
     def terminate_all(self) -> None:
         """Tell the workers to end, and see to it that what has begun is answered."""
         super().terminate_all()
-        if self._drains:
+        if self._terms:
             self._wait()
             for listener in self.sockets:
                 refuse_new_connections(listener)
@@ -51,9 +51,13 @@ class Supervisor(Multiprocess):
             listener.close()
 
     def _wait(self) -> None:
-        self.signal_queue.clear()
         deadline = time.monotonic() + self._drain_seconds
-        while time.monotonic() < deadline and not self.signal_queue:
+        while time.monotonic() < deadline and not self._is_pressed():
             if all(process.exitcode is not None for process in self.processes):
                 return
             time.sleep(_POLL_SECONDS)
+
+    def _is_pressed(self) -> bool:
+        """Tell whether there was another SIGTERM, perhaps before the first one was dealt with; or Ctrl-C."""
+        waiting = self.signal_queue
+        return self._terms + waiting.count(signal.SIGTERM) > 1 or signal.SIGINT in waiting

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from attrs import frozen
 
-from entrypoints.limits import Limits
 from entrypoints.runtime import raise_descriptor_limit
 from tests.effort import EFFORT
 from tests.entrypoints.http.live_service import declaration
@@ -25,7 +24,6 @@ from tests.tried import Tried
 
 PATIENCE = 60.0 + 5 * EFFORT
 OTHERS = "requests beside idle and slow clients"
-PLACES = Limits().requests_at_once
 
 T = TypeVar("T")
 
@@ -58,57 +56,6 @@ async def lines(origin: str, count: int, stack: AsyncExitStack) -> Sequence[Line
     for line in made:
         await line.connect()
     return made
-
-
-class TestPlaces:
-    """Requests that are worked on at once."""
-
-    @pytest.fixture
-    def silent_store(self) -> Iterator[str]:
-        """A store that never answers: whoever waits for it keeps a place, until the service has waited enough."""
-        with socket.create_server(("127.0.0.1", 0), backlog=2 * PLACES) as listener:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    def test_whoever_finds_none_is_told_so_and_whoever_has_one_is_answered(
-        self, silent_store: str, tmp_path: Path, tried: Tried
-    ) -> None:
-        waits = {"INSPECT_TIMEOUT_SECONDS": "5", "STORAGE_HOSTNAME": silent_store, "STORAGE_ACL": "none"}
-        message = asked("authorize", "ada", some_files(1))
-        verify = asked("verify", "ada", some_files(1))
-        free = "bitstore_places_free"
-
-        async def run(origin: str) -> int:
-            def places() -> float:
-                return scrape(origin).value(free)
-
-            async with AsyncExitStack() as stack:
-                half = await lines(origin, PLACES, stack)
-                for line in half:
-                    await line.send(message[:-1])
-                served = await lines(origin, PLACES, stack)
-                answers = [asyncio.create_task(line.ask(message)) for line in served]
-                while await asyncio.to_thread(places):
-                    assert not any(answer.done() for answer in answers)
-                excess = await lines(origin, 50, stack)
-                refusals = [await line.ask(asking) for line in excess for asking in (message, verify)]
-                # All that was refused was refused before anything that was accepted could be answered.
-                assert not any(answer.done() for answer in answers)
-                for refusal in refusals:
-                    assert (refusal.status, refusal.json["error"]["code"]) == (503, "overloaded")
-                    assert int(refusal.headers["retry-after"]) > 0
-                assert (await excess[0].ask(request("GET", "/healthz"))).status == 200
-                for answer in await asyncio.gather(*answers):
-                    (file,) = signed(answer)
-                    assert file["exists"] is None
-                assert await asyncio.to_thread(places) == PLACES
-                for line in half:
-                    await line.send(message[-1:])
-                assert {(await line.read()).status for line in half} == {200}
-                return len(refusals) + 2 * PLACES
-
-        with serving_process(tmp_path, {**SETTINGS, **waits, "DRAIN_SECONDS": "0"}) as serving:
-            tried("requests for more places than there are", running(run(serving.origin)))
-            assert serving.stop() == 0
 
 
 @frozen
