@@ -1,4 +1,4 @@
-"""The service as a process of its own, configured by its environment, in front of every store that runs here."""
+"""The service, configured by environment variables, in front of every store that runs here."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 
 from tests import strategies as bits
-from tests.serve import bitstore_serve
+from tests.entrypoints.http.live_service import live_service
 from tests.stores.servers import RunningStore
 from tests.tokens import make_token, public_pem, rsa_key
 
@@ -54,10 +54,8 @@ def store_settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 # Deployed clients name no dataset.
 @pytest.fixture(scope="package", params=["{owner}/{path}", "{owner}/{md5_hex}{extension}"])
-def service(
-    request: pytest.FixtureRequest, store_settings: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningService]:
+def service(request: pytest.FixtureRequest, store_settings: Mapping[str, str]) -> Iterator[RunningService]:
     """The service with one of two key patterns. Every test of the package shares it: use owners of your own."""
     own_settings = {"DATAHUB_PUBLIC_KEY": public_pem(rsa_key()), "STORAGE_PATH_PATTERN": request.param}
-    with bitstore_serve(tmp_path_factory.mktemp("service"), {**store_settings, **own_settings}) as origin:
-        yield RunningService(f"{origin}/rawstore", store_settings.get("STORAGE_FLAVOUR", "disk"))
+    with live_service({**store_settings, **own_settings}) as service:
+        yield RunningService(service.root, store_settings.get("STORAGE_FLAVOUR", "disk"))

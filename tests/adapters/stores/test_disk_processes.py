@@ -129,14 +129,14 @@ async def main():
     await (await store.receive(KEY)).discard()
     before = peak_memory()
     incoming = await store.receive(KEY)
-    for number in range(256):
+    for number in range(128):
         await incoming.write(bytes([number]) * (1 << 20))
     info = await incoming.commit(ObjectAttributes("a/b", Access.PRIVATE, {}), datetime.now(UTC))
     stored = await store.open(KEY)
     length = 0
     async for piece in stored.read(0, info.length):
         length += len(piece)
-    assert length == 256 << 20
+    assert length == 128 << 20
     print(peak_memory() - before)
 
 asyncio.run(main())

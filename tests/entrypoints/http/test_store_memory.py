@@ -25,8 +25,8 @@ from tests.entrypoints.http.live_store import (
 )
 
 MIB = 1 << 20
-LENGTH = (2048 if os.environ.get("BITSTORE_LARGE") else 512) * MIB
-"""2 GiB takes some 15 s; half a GiB would show as well what grows with the object."""
+LENGTH = (2048 if os.environ.get("BITSTORE_LARGE") else 160) * MIB
+"""2 GiB takes some 15 s; 160 MiB would show as well what grows with the object."""
 ALLOWED_GROWTH = 64 * MIB
 ZEROS = bytes(MIB)
 
