@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from domain.uploads import UploadMethod
 from entrypoints.client.answers import (
@@ -27,6 +27,8 @@ from entrypoints.client.retrying import Retries
 _ACCEPT = (UploadMethod.MULTIPART.value, UploadMethod.PUT.value, UploadMethod.POST.value)
 # Requests are not used when this is left of their time, as a part of all of it.
 _MARGIN = 0.1
+_SECRET_LENGTH = 12
+"""What is shorter, in a token that is none, might as well be an ordinary word."""
 
 
 @frozen
@@ -119,9 +121,18 @@ class Service:
         answer = self.connections.request(method, f"{self.url}/{route}", headers=headers, body=body)
         if 200 <= answer.status < 300:
             return read_json(answer) if answer.body else {}
+        answer = self._without_token(answer)
         if answer.is_temporary:
             raise Unreachable(f"the service answers {_words_of(answer)}", retry_after=answer.retry_after)
         raise read_refusal(answer)
+
+    def _without_token(self, answer: Answer) -> Answer:
+        """Take the token's parts out of words that will be shown: what stands in for a service may repeat them."""
+        body = answer.body
+        for part in self.token.split("."):
+            if len(part) >= _SECRET_LENGTH:
+                body = body.replace(part.encode(), b"********")
+        return evolve(answer, body=body)
 
 
 def _words_of(answer: Answer) -> str:
