@@ -9,12 +9,14 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +126,22 @@ def test_tests_run_on_the_versions_that_the_service_runs_on() -> None:
 
     for name, pin in pins(read(RUN_LOCK)).items():
         assert tested[name].requirement.specifier == pin.requirement.specifier
+
+
+def test_what_the_service_runs_on_here_is_what_is_locked() -> None:
+    """Every distribution that the service needs, and whatever that needs, is installed as the lock has it."""
+    locked = pins(read(RUN_LOCK))
+    waiting, seen = [Requirement(text) for text in project()["project"]["dependencies"]], dict[str, str]()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in seen or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        seen[name] = metadata.version(name)
+        assert list(locked[name].requirement.specifier) == list(SpecifierSet(f"=={seen[name]}")), f"{name} isn't locked"
+        assert requirement.url is None
+        waiting += map(Requirement, metadata.requires(name) or ())
+    assert len(seen) > 20
 
 
 @pytest.fixture(scope="module")
