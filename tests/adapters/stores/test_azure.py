@@ -240,10 +240,10 @@ class TestFailures:
             await asked.start()
             assert not asked.is_public()
             assert asked._asking.task is not None
-            await asked.service.close()
-            asked.service = service_client(f"{working}/datasets", credential)
+            replaced, asked.service = asked.service, service_client(f"{working}/datasets", credential)
             await asyncio.wait_for(asked._asking.task, 60)
             assert asked.is_public()
+            await replaced.close()
             await asked.stop()
 
         told = {"ETag": '"x"', "x-ms-blob-public-access": "blob", "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
