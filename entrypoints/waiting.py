@@ -4,12 +4,11 @@ A request that waits keeps its place among all that are worked on. When a store 
 long as it may, and soon all places would be taken. Those that are too many are told at once that nothing is known.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from application.ports import (
     Inspection,
@@ -27,6 +26,7 @@ from domain.errors import ErrorCode, Unavailable
 from domain.keys import ObjectKey
 from domain.multipart import ArrivedPart, UploadId
 from domain.uploads import MultipartUpload, Upload
+from entrypoints.limits import AtOnce
 
 NEEDY_AT_ONCE: Final = 256
 """How many may wait that can't be answered without the store: half of those that are worked on at once."""
@@ -35,28 +35,19 @@ CURIOUS_AT_ONCE: Final = 128
 """How many may wait that can: a quarter; several times as many as there are connections to the store."""
 
 
-@define
-class WaitingRoom:
-    """`free` more requests may wait."""
+def waiting_room(places: int) -> AtOnce:
+    """Give places to wait in; whoever finds none free gets `Unavailable` (`overloaded`)."""
+    return AtOnce(places, _overcrowded)
 
-    free: int
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Let one wait. Raises `Unavailable` (`overloaded`) if there are enough."""
-        if self.free < 1:
-            message = "too many requests are waiting for the object store; try again"
-            raise Unavailable(ErrorCode.OVERLOADED, message, retry_after=1)
-        self.free -= 1
-        try:
-            yield
-        finally:
-            self.free += 1
+def _overcrowded() -> Unavailable:
+    message = "too many requests are waiting for the object store; try again"
+    return Unavailable(ErrorCode.OVERLOADED, message, retry_after=1)
 
 
 def limited(store: Store) -> Store:
     """Give the same store, at which not all can wait at once."""
-    room = WaitingRoom(NEEDY_AT_ONCE)
+    room = waiting_room(NEEDY_AT_ONCE)
     return evolve(
         store,
         inspector=LimitedInspector(store.inspector, room),
@@ -70,7 +61,7 @@ class LimitedInspector:
     """An `ObjectInspector` at which no more wait than have room."""
 
     inspector: ObjectInspector
-    room: WaitingRoom
+    room: AtOnce
 
     def prepare(self, folder: str, files: int, now: datetime) -> Preparation | None:
         """Begin to ask, as the port says, if there is room to wait for the answer."""
@@ -81,7 +72,7 @@ class LimitedInspector:
     ) -> Inspection:
         """Look at the keys of `uploads`, as the port says."""
         try:
-            with self.room.one():
+            with self.room:
                 return await self.inspector.inspect(uploads, now, patience, prepared)
         except Unavailable as error:
             return Inspection({}, error)
@@ -92,11 +83,11 @@ class LimitedLister:
     """An `ObjectLister` at which no more wait than have room."""
 
     lister: ObjectLister
-    room: WaitingRoom
+    room: AtOnce
 
     async def list_page(self, request: PageRequest, now: datetime, patience: timedelta) -> ListingPage:
         """Ask for one page, as the port says."""
-        with self.room.one():
+        with self.room:
             return await self.lister.list_page(request, now, patience)
 
 
@@ -105,28 +96,28 @@ class LimitedMultipart:
     """A `MultipartStore` at which no more wait than have room."""
 
     store: MultipartStore
-    room: WaitingRoom
+    room: AtOnce
 
     async def begin(self, uploads: Sequence[Upload], now: datetime) -> Sequence[UploadId]:
         """Begin an upload for each, as the port says."""
-        with self.room.one():
+        with self.room:
             return await self.store.begin(uploads, now)
 
     async def progress(self, key: ObjectKey, upload_id: UploadId, now: datetime) -> Progress | None:
         """Tell what has arrived, as the port says."""
-        with self.room.one():
+        with self.room:
             return await self.store.progress(key, upload_id, now)
 
     async def complete(
         self, upload: MultipartUpload, parts: Sequence[ArrivedPart], now: datetime, *, overwrite: bool = True
     ) -> None:
         """Make the object, as the port says."""
-        with self.room.one():
+        with self.room:
             await self.store.complete(upload, parts, now, overwrite=overwrite)
 
     async def abort(self, key: ObjectKey, upload_id: UploadId, now: datetime) -> None:
         """Drop an upload, as the port says."""
-        with self.room.one():
+        with self.room:
             await self.store.abort(key, upload_id, now)
 
     def pending(self, now: datetime) -> AsyncIterator[PendingUpload]:

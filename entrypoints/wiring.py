@@ -32,7 +32,7 @@ from entrypoints.counters import Counters
 from entrypoints.observed import observed
 from entrypoints.runtime import FairTurns
 from entrypoints.settings import S3Settings, ServedSettings, Settings
-from entrypoints.waiting import CURIOUS_AT_ONCE, LimitedInspector, WaitingRoom, limited
+from entrypoints.waiting import CURIOUS_AT_ONCE, LimitedInspector, limited, waiting_room
 
 if TYPE_CHECKING:
     from adapters.tokens.key_sources import FetchedKeys
@@ -98,7 +98,7 @@ def wire(settings: Settings) -> Service:
             turns=turns,
             preferred_method=settings.preferred_method,
             inspector=(
-                LimitedInspector(watched.inspector, WaitingRoom(CURIOUS_AT_ONCE))
+                LimitedInspector(watched.inspector, waiting_room(CURIOUS_AT_ONCE))
                 if settings.inspect_on_authorize
                 else None
             ),

@@ -31,8 +31,8 @@ class StrictHttp(HttpToolsProtocol):
 
     Refused are, besides what httptools refuses: any version but 1.0 and 1.1; a Host that is missing, doubled or none
     (RFC 9112, section 3.2); any Transfer-Encoding but `chunked`, and every one in a request of version 1.0 (section
-    6.1); CONNECT. Heads are bounded. Trailers are dropped, not merged into the
-    headers (RFC 9110, section 6.5.1), and Upgrade is ignored (section 7.8): what follows is HTTP as before.
+    6.1); CONNECT. Heads are bounded. Trailers are dropped, not merged into the headers (RFC 9110, section 6.5.1), and
+    Upgrade is ignored (section 7.8): what follows is HTTP as before.
     """
 
     _loose_bytes = 0
