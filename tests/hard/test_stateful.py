@@ -7,125 +7,54 @@ plain dict beside it; after every step both must be the same, byte for byte, and
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     MultipleResults,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
     multiple,
     rule,
     run_state_machine_as_test,
 )
 
-from domain.uploads import Access
 from entrypoints.http.wire import iso_time
 from tests.effort import EFFORT
 from tests.entrypoints.http.live_service import BUCKET
-from tests.hard.in_process import ORIGIN, Answer, InProcess, SetClock, in_process
+from tests.hard.in_process import ORIGIN, Answer, InProcess, in_process
+from tests.hard.life import (
+    PATTERNS,
+    contents,
+    cuts,
+    datasets,
+    form_tamperings,
+    grants,
+    links,
+    others,
+    paths,
+    people,
+    types,
+    url_of,
+    url_tamperings,
+    users,
+)
+from tests.hard.life_in_parts import LifeInParts
 from tests.hard.model import (
-    FORGERIES,
-    LEAST_PART,
     LIFETIME,
     Declared,
     Grant,
     Link,
-    PartGrant,
-    Parts,
-    Stored,
-    Token,
-    cut,
     listed,
-    token_for,
-    without_permission,
 )
-from tests.hard.requests import FORM_TAMPERINGS, URL_TAMPERINGS, Form, Signed, swapped
-from tests.strategies import NOW
+from tests.hard.requests import FORM_TAMPERINGS, URL_TAMPERINGS, Form, Signed
 from tests.tried import Tried
 
-USERS = (
-    *("alice", "alic", "alice2", "alice.", "alice ", "Alice", "ALICE"),
-    *("\u0430lice", "\uff41lice", "alice\u200b", "al\u0131ce", "%61lice", "a"),
-)
-DATASETS = ("tides", "Tides")
-PATHS = ("a.csv", "A.csv", "tides/a b+c%2F..csv", "\u2603/\u00e9.csv")
-PATTERNS = ("{owner}/{name}/{path}", "{owner}/{path}")
-_LARGE = bytes(LEAST_PART) + b"the end"
-CONTENTS = (b"", b"a", b"b", b"a,b\n1,2\n", b"a,b\n1,3\n", b"\r\n--frontier--\r\n"[2:], b"\0\xff\r\n--frontie" * 3)
 
-users = st.integers(0, 2)
-people = st.integers(0, 2) | st.integers(0, 2) | st.integers(0, 99)
-others = st.none() | st.none() | users
-datasets = st.sampled_from(DATASETS)
-paths = st.sampled_from(PATHS)
-contents = st.sampled_from(CONTENTS)
-types = st.sampled_from(["text/csv", "application/x-tides"])
-cuts = st.lists(st.integers(0, 2_000), max_size=3)
-form_tamperings = st.sets(st.sampled_from(sorted(FORM_TAMPERINGS)), min_size=1, max_size=6)
-url_tamperings = st.sets(st.sampled_from(sorted(URL_TAMPERINGS)), min_size=1, max_size=6)
-
-
-class Users(RuleBasedStateMachine):
-    """What users do to each other. `self.stored` is what the store must hold."""
-
-    services: Mapping[str, InProcess]
-    done: Counter[str]
-
-    grants = Bundle[Grant]("grants")
-    uploads = Bundle[Parts]("uploads")
-    links = Bundle[Link]("links")
-
-    @initialize(people=st.permutations(USERS), pattern=st.sampled_from(PATTERNS))
-    def begin_to_live(self, people: Sequence[str], pattern: str) -> None:
-        self.users = people[:3]
-        self.pattern = pattern
-        self.service = self.services[pattern]
-        self.service.clock.now = NOW
-        self.service.objects._objects.clear()
-        self.service.objects._uploads.clear()
-        self.stored: dict[str, Stored] = {}
-        self.all_uploads: list[Parts] = []
-        self.good = [token_for(user, NOW, 3_000) for user in self.users]
-        self.old_and_bad: list[Token] = []
-
-    # Tokens and time
-
-    def token(self, who: int) -> Token:
-        """Give a token that somebody shows: one that was good once, or a forged one; else one that is good.
-
-        Whose has expired gets another one.
-        """
-        if who >= 3 and self.old_and_bad:
-            return self.old_and_bad[who % len(self.old_and_bad)]
-        user = who % 3
-        if self.now >= self.good[user].until:
-            self.good[user] = token_for(self.users[user], self.now, 3_000)
-        return self.good[user]
-
-    @rule(user=users, seconds=st.sampled_from([1, 600, 86_400]))
-    def issue(self, user: int, seconds: int) -> None:
-        self.old_and_bad.append(token_for(self.users[user], self.now, seconds))
-
-    @rule(user=users, victim=users, how=st.sampled_from(sorted(FORGERIES)))
-    def forge(self, user: int, victim: int, how: str) -> None:
-        forged = FORGERIES[how](self.good[user].text, self.users[victim], self.now)
-        self.old_and_bad.append(Token(forged, None, self.now))
-
-    @rule(user=users)
-    def issue_without_permission(self, user: int) -> None:
-        self.old_and_bad.append(without_permission(self.users[user], self.now))
-
-    @rule(seconds=st.sampled_from([1, 29, 31, 900, 3_599, 3_601, 86_400]))
-    def wait(self, seconds: int) -> None:
-        self.clock.advance(seconds)
+class Users(LifeInParts):
+    """What users do to each other."""
 
     # Files that come in one request
 
@@ -198,13 +127,6 @@ class Users(RuleBasedStateMachine):
         else:
             self.must_be_refused(request, [URL_TAMPERINGS[how](request, key) for how in sorted(of_url)])
 
-    def must_be_refused(self, request: Form | Signed, tampered: Sequence[Form | Signed]) -> None:
-        """Send what was made of a request, and see each refused; what it was made of may be among it."""
-        for sent in tampered:
-            if sent.wire != request.wire:
-                answer = self.send(sent)
-                assert 400 <= answer.status < 500, (answer, sent)
-
     @rule(
         user=users,
         dataset=datasets,
@@ -252,186 +174,6 @@ class Users(RuleBasedStateMachine):
                 self.note_upload(grant, answer)
                 return
         assert 400 <= answer.status < 500, (answer, mixed)
-
-    # Files that come in parts
-
-    @rule(
-        target=uploads,
-        who=people,
-        other=others,
-        dataset=datasets,
-        path=paths,
-        content=contents,
-        is_large=st.integers(0, 9).map(lambda number: number == 9),
-        is_public=st.booleans(),
-        with_digests=st.booleans(),
-    )
-    def begin(
-        self,
-        who: int,
-        other: int | None,
-        dataset: str,
-        path: str,
-        content: bytes,
-        is_large: bool,
-        is_public: bool,
-        with_digests: bool,
-    ) -> MultipleResults[Parts]:
-        token = self.token(who)
-        owner = self.owner(token, other)
-        content = _LARGE if is_large else content
-        file = self.declare(owner, dataset, path, content, is_public=is_public)
-        parts = Parts(file, LEAST_PART if is_large else max(len(content), 1), with_digests, "")
-        body = {**self.batch([file]), "accept": ["MULTIPART"]}
-        answer = self.ask("authorize", token, {**body, "filedata": {path: parts.declaration(content)}})
-        if self.is_refused(answer, token, owner):
-            return multiple()
-        if not content:
-            assert answer.detail_codes == {path: "invalid_parts"}
-            return multiple()
-        assert answer.status == 200, answer.body
-        signed = answer.json["filedata"][path]
-        stored = self.stored.get(file.key)
-        assert signed["exists"] == (stored is not None and stored.content == content)
-        if signed["exists"]:
-            assert (signed["upload_id"], signed["parts"]) == (None, [])
-            return multiple()
-        parts.upload_id = signed["upload_id"]
-        self.all_uploads.append(parts)
-        self.take_parts(parts, content, signed["parts"], range(1, len(cut(content, parts.size)) + 1))
-        return multiple(parts)
-
-    def take_parts(
-        self, upload: Parts, content: bytes, signed: Sequence[Mapping[str, Any]], numbers: Sequence[int]
-    ) -> None:
-        """Take the requests for these parts of `content`, which are all that must be there."""
-        assert [part["number"] for part in signed] == list(numbers)
-        pieces = cut(content, upload.size)
-        for part in signed:
-            piece = pieces[part["number"] - 1]
-            assert part["length"] == len(piece)
-            request = Signed("PUT", part["url"], tuple(part["headers"].items()), piece)
-            upload.grants.append(PartGrant(part["number"], piece, upload.with_digests, request, self.now + LIFETIME))
-
-    @rule(upload=uploads, number=st.integers(0, 9), tamperings=url_tamperings, victim=users)
-    def send_part_tampered(self, upload: Parts, number: int, tamperings: set[str], victim: int) -> None:
-        request = upload.grants[number % len(upload.grants)].request
-        key = self.key_of(self.users[victim], "tides", "a.csv")
-        self.must_be_refused(request, [URL_TAMPERINGS[how](request, key) for how in sorted(tamperings)])
-
-    @rule(upload=uploads, number=st.integers(0, 9), is_swapped=st.booleans(), pieces=cuts)
-    def send_part(self, upload: Parts, number: int, is_swapped: bool, pieces: Sequence[int]) -> None:
-        grant = upload.grants[number % len(upload.grants)]
-        content = swapped(grant.content) if is_swapped else grant.content
-        answer = self.send(evolve(grant.request, content=content), pieces)
-        if self.now > grant.until:
-            assert answer.status == 403, answer
-        elif upload.has_ended:
-            assert answer.status == 404, answer
-        elif is_swapped and grant.is_bound:
-            assert answer.status == 400, answer
-        else:
-            assert answer.status == 200, answer
-            upload.arrived[grant.number] = content
-
-    @rule(upload=uploads, who=people, other=others, change=st.sampled_from(["", "", "swapped", "longer"]))
-    def resume(self, upload: Parts, who: int, other: int | None, change: str) -> None:
-        token = self.token(who)
-        owner = self.owner(token, other)
-        content = self.declared_again(upload, change)
-        answer = self.ask_of(upload, "resume", token, owner, content)
-        if self.is_refused(answer, token, owner) or self.is_unplannable(answer, upload, content):
-            return
-        if self.became(upload, owner):
-            assert (answer.status, answer.json["complete"], answer.json["parts"]) == (200, True, [])
-        elif upload.has_ended or owner != upload.file.by:
-            assert answer.code == "upload_not_found"
-        else:
-            missing = upload.missing(content)
-            there = [number for number in sorted(upload.arrived) if number not in missing]
-            assert (answer.status, answer.json["complete"]) == (200, False)
-            assert [part["number"] for part in answer.json["arrived"]] == there
-            self.take_parts(upload, content, answer.json["parts"], missing)
-
-    @rule(
-        upload=uploads,
-        who=people,
-        other=others,
-        change=st.sampled_from(["", "", "", "swapped", "longer"]),
-        overwrite=st.booleans(),
-    )
-    def complete(self, upload: Parts, who: int, other: int | None, change: str, overwrite: bool) -> None:
-        token = self.token(who)
-        owner = self.owner(token, other)
-        content = self.declared_again(upload, change)
-        answer = self.ask_of(upload, "complete", token, owner, content, overwrite=overwrite)
-        if self.is_refused(answer, token, owner) or self.is_unplannable(answer, upload, content):
-            return
-        if self.became(upload, owner):
-            stored = self.stored[upload.file.key]
-            status = "stored" if stored.content == content else "different"
-            assert (answer.status, answer.json["status"]) == (200, status)
-        elif upload.has_ended or owner != upload.file.by:
-            assert answer.code == "upload_not_found"
-        elif upload.missing(content):
-            assert answer.code == "upload_incomplete"
-        elif b"".join(upload.arrived[number] for number in sorted(upload.arrived)) != content:
-            assert answer.code == "digest_mismatch"
-        elif not overwrite and upload.file.key in self.stored:
-            assert answer.code == "object_exists"
-        else:
-            assert (answer.status, answer.json["status"]) == (200, "stored")
-            self.stored[upload.file.key] = evolve(upload.file.stored(upload.upload_id), content=content)
-            upload.has_ended = True
-
-    @rule(upload=uploads)
-    def finish(self, upload: Parts) -> None:
-        user = self.users.index(upload.file.by)
-        self.resume(upload, user, None, "")
-        if not upload.has_ended:
-            for number in upload.missing(upload.file.content):
-                newest = max(index for index, grant in enumerate(upload.grants) if grant.number == number)
-                self.send_part(upload, newest, False, [])
-        self.complete(upload, user, None, "", True)
-
-    @rule(upload=uploads, who=people, other=others)
-    def abort(self, upload: Parts, who: int, other: int | None) -> None:
-        token = self.token(who)
-        owner = self.owner(token, other)
-        answer = self.ask_of(upload, "abort", token, owner, upload.file.content)
-        if not self.is_refused(answer, token, owner):
-            assert answer.status == 200
-            upload.has_ended = upload.has_ended or owner == upload.file.by
-
-    def ask_of(
-        self, upload: Parts, what: str, token: Token, owner: str, content: bytes, *, overwrite: bool = True
-    ) -> Answer:
-        body = {
-            "metadata": {"owner": owner, "name": upload.file.dataset},
-            "path": upload.file.path,
-            "file": upload.declaration(content),
-            "upload_id": upload.upload_id,
-            "overwrite": overwrite,
-        }
-        return self.ask(f"multipart/{what}", token, body)
-
-    @staticmethod
-    def declared_again(upload: Parts, change: str) -> bytes:
-        content = upload.file.content
-        return swapped(content) if change == "swapped" else content + b"!" if change else content
-
-    @staticmethod
-    def is_unplannable(answer: Answer, upload: Parts, content: bytes) -> bool:
-        """Tell whether the file can't be cut as it is declared, and expect to be told so."""
-        if len(content) <= upload.size or upload.size >= LEAST_PART:
-            return False
-        assert answer.code == "invalid_parts"
-        return True
-
-    def became(self, upload: Parts, owner: str) -> bool:
-        """Whether the object that is there is this upload, and this owner's."""
-        stored = self.stored.get(upload.file.key)
-        return owner == upload.file.by and stored is not None and stored.upload_id == upload.upload_id
 
     # What is read
 
@@ -559,87 +301,6 @@ class Users(RuleBasedStateMachine):
             assert (answer.status, answer.body) == (200, stored.content if method == "GET" else b"")
         else:
             assert answer.status in (403, 405), answer
-
-    # What must always be true
-
-    @invariant()
-    def the_store_holds_what_it_must(self) -> None:
-        self.done["steps"] += 1
-        held = {
-            str(key): (bytes(object_._content), object_.info.media_type, object_.info.access is Access.PUBLIC)
-            for key, object_ in self.service.objects._objects.items()
-        }
-        assert held == {key: (one.content, one.media_type, one.is_public) for key, one in self.stored.items()}
-
-    @invariant()
-    def every_object_is_its_owners_work(self) -> None:
-        assert all(key.partition("/")[0] == stored.by for key, stored in self.stored.items())
-
-    @invariant()
-    def what_is_coming_is_what_was_begun(self) -> None:
-        coming = {upload_id: upload.bytes_of for upload_id, upload in self.service.objects._uploads.items()}
-        assert coming == {one.upload_id: one.arrived for one in self.all_uploads if not one.has_ended}
-
-    # How it is done
-
-    @property
-    def clock(self) -> SetClock:
-        return self.service.clock
-
-    @property
-    def now(self) -> Any:
-        return self.clock.now
-
-    def owner(self, token: Token, other: int | None = None) -> str:
-        """Give the user whom a request is about: the token's, unless another is wanted."""
-        return (token.userid or self.users[0]) if other is None else self.users[other]
-
-    def key_of(self, owner: str, dataset: str, path: str) -> str:
-        return f"{owner}/{dataset}/{path}" if "{name}" in self.pattern else f"{owner}/{path}"
-
-    def declare(
-        self,
-        owner: str,
-        dataset: str,
-        path: str,
-        content: bytes,
-        media_type: str = "text/csv",
-        is_public: bool = True,
-    ) -> Declared:
-        return Declared(owner, dataset, path, self.key_of(owner, dataset, path), content, media_type, is_public)
-
-    def batch(self, files: Sequence[Declared]) -> dict[str, object]:
-        """Declare files of one dataset."""
-        first = files[0]
-        findability = "published" if first.is_public else "private"
-        metadata = {"owner": first.by, "name": first.dataset, "findability": findability}
-        return {"metadata": metadata, "filedata": {file.path: file.declaration() for file in files}}
-
-    def is_refused(self, answer: Answer, token: Token, owner: str) -> bool:
-        """Tell whether the token doesn't allow this, and expect the answer to say so."""
-        status = token.refusal(owner, self.now)
-        if status is None:
-            return False
-        assert answer.status == status, (answer, token)
-        return True
-
-    def ask(self, what: str, token: Token, body: object) -> Answer:
-        return self.service.ask(what, token.text, body)
-
-    def get(self, what: str, token: Token, query: Mapping[str, object]) -> Answer:
-        url = f"/rawstore/{what}?{urlencode(query, quote_via=quote)}"
-        return self.service.send("GET", url, [("Auth-Token", token.text)])
-
-    def send(self, request: Form | Signed, pieces: Sequence[int] = (), *, cut: bool = False) -> Answer:
-        """Send what was signed, cut at these offsets."""
-        method, url, headers, body = request.wire
-        ends = [0, *sorted(min(end, len(body)) for end in pieces), len(body)]
-        return self.service.send(method, url, headers, [body[a:b] for a, b in pairwise(ends)], cut=cut)
-
-
-def url_of(key: str) -> str:
-    """Give the address of an object."""
-    return f"{ORIGIN}/store/{BUCKET}/{quote(key)}"
 
 
 @pytest.fixture(scope="module")
