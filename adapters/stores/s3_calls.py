@@ -19,6 +19,9 @@ from domain.keys import ObjectKey
 _CONNECTIONS = 128
 """How many calls are under way at once; those that are too many wait, which counts as their time."""
 
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=2)
+"""The rest of the time is what an operation may take."""
+
 _OK, _FORBIDDEN = 200, 403
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
@@ -136,8 +139,7 @@ class S3Calls:
 
     async def start(self) -> None:
         """Open the pool of connections; nothing is asked yet."""
-        # The rest of the time is what an operation may take.
-        self._http = open_connections(_CONNECTIONS, aiohttp.ClientTimeout(total=None, sock_connect=2))
+        self._http = open_connections(_CONNECTIONS, _TIMEOUT)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -148,20 +150,34 @@ class S3Calls:
     async def answer(self, call: Call, now: datetime) -> Answer:
         """Send the request of a call, and give the answer, whatever its status.
 
+        What may be asked twice, and meets a connection that has ended, is asked again at a fresh one.
+
         Raises `Unavailable` when there are no valid credentials, or no answer in time.
         """
         operation = call.operation
         if self._http is None:
             raise operation.failure("the client has not been started")
         signer = Signer(self.credentials(), self.region, now)
-        request = self._request_of(call)
         try:
-            async with asyncio.timeout(operation.seconds), send(self._http, signer, request, call.body) as answer:
-                return Answer.read(operation, answer.status, answer.headers, await body_of(answer))
+            async with asyncio.timeout(operation.seconds):
+                try:
+                    return await self._send(self._http, signer, call)
+                except aiohttp.ClientConnectorError:
+                    raise
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    if operation.method == "POST":
+                        raise
+                    # What fails, closes; all connections of the pool can have ended since they were last used.
+                    async with open_connections(1, _TIMEOUT) as fresh:
+                        return await self._send(fresh, signer, call)
         except TimeoutError as error:
             raise operation.failure("it took too long") from error
         except (aiohttp.ClientError, OSError) as error:
             raise operation.failure(type(error).__name__) from error
+
+    async def _send(self, http: aiohttp.ClientSession, signer: Signer, call: Call) -> Answer:
+        async with send(http, signer, self._request_of(call), call.body) as answer:
+            return Answer.read(call.operation, answer.status, answer.headers, await body_of(answer))
 
     def _request_of(self, call: Call) -> Request:
         address = self.address

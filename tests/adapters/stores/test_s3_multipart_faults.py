@@ -22,6 +22,7 @@ from tests.adapters.stores.s3_site import OK, Site, make_site, started
 from tests.stores.processes import free_port
 from tests.stores.proxy import Asked, Reply, StoreProxy, store_proxy
 from tests.stores.servers import RunningStore
+from tests.stores.trouble import End, Trouble, troubled_store
 
 CREATE, LIST_PARTS, COMPLETE = "CreateMultipartUpload", "ListParts", "CompleteMultipartUpload"
 ABORT, LIST_UPLOADS, HEAD = "AbortMultipartUpload", "ListMultipartUploads", "HeadObject"
@@ -232,6 +233,26 @@ def test_one_that_was_not_started_or_was_stopped_is_a_failure(seaweedfs: Running
                 assert "started" in failure(partial(call, site, begun))
             with started(site):
                 assert len(site.arrived(begun)) == 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_connections_that_have_ended_fail_nothing_that_may_be_asked_twice(seaweedfs: RunningStore, name: str) -> None:
+    """Two of those that the service has kept end as a request comes; it asks at the second, and then at a new one."""
+    with (
+        troubled_store(seaweedfs.endpoint_url) as relay,
+        asyncio.Runner() as runner,
+        started(make_site(seaweedfs, runner, origin=relay.origin)) as site,
+    ):
+        begun, *_ = site.begin_all([make_upload(content=CONTENT) for _ in range(4)])
+        assert site.send(begun, CONTENT) in OK
+        ends = [Trouble.saying(end=End.RESET)] * 2
+        relay.choose = lambda _method, _target: ends.pop() if ends else None
+        if name in (CREATE, COMPLETE):
+            failure(partial(CALLS[name], site, begun))
+            assert len(ends) == 1
+        else:
+            CALLS[name](site, begun)
+            assert not ends
 
 
 # To begin
