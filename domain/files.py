@@ -30,11 +30,9 @@ _UNPRINTABLE = re.compile(rf"[{UNPRINTABLE_CHARACTERS}\ud800-\udfff]")
 
 # The tables of the Python version alone, so that a type doesn't depend on what the machine has installed.
 _TYPES_BY_EXTENSION = mimetypes.MimeTypes().types_map[True] | {
-    ".csv": "text/csv",
     ".geojson": "application/geo+json",
     ".md": "text/markdown",
     ".parquet": "application/vnd.apache.parquet",
-    ".tsv": "text/tab-separated-values",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
 }

@@ -215,6 +215,7 @@ def test_media_types_of_the_grammar_are_accepted(text: str) -> None:
         "text/${filename}",
         "text/csv; a=${FileName}",
         'text/csv; a="${filename}"',
+        'text/csv; a="${FileName}"',
     ],
 )
 def test_what_the_grammar_or_a_store_would_read_differently_is_refused(text: str) -> None:

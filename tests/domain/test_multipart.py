@@ -248,6 +248,13 @@ def test_a_part_must_have_its_length_and_its_declared_digest(
     assert unfit_parts(PLAN, file, {**ALL, 2: changed}) == ([] if is_fit else [2])
 
 
+def test_a_composite_is_the_digest_of_the_parts_digests_and_their_number() -> None:
+    """Of the parts `a` and `b`; md5sum(1) made the digests."""
+    parts = DeclaredParts(1, (Md5("DMF1ucDxtqgxw5niaXcmYQ=="), Md5("kutf/uauL+w61xx3dTFXjw==")))
+    assert parts.composite == "96e024ba2074fe77e8e965ba43a704be-2"
+    assert DeclaredParts(1).composite is None
+
+
 def test_the_same_parts_are_the_same_file_where_a_store_knows_nothing_else() -> None:
     assert FILE.parts is not None
     composite = FILE.parts.composite
