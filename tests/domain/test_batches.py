@@ -8,7 +8,7 @@ from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.batches import BatchRules, DatasetMetadata, plan_uploads
+from domain.batches import Batch, BatchRules, DatasetMetadata, Decision, plan_uploads
 from domain.errors import AccessDenied, BitstoreError, ErrorCode, InvalidBatch, InvalidInput
 from domain.files import FileRules
 from domain.identity import Principal
@@ -261,6 +261,17 @@ def test_a_dataset_with_a_bad_name_two_names_or_none_is_refused(metadata: Mappin
     assert refusal.code is ErrorCode.INVALID_DATASET
 
 
+def test_what_is_wrong_with_metadata_says_that_it_is_there() -> None:
+    for metadata, field in (
+        ({"owner": ""}, None),
+        ({"owner": "alice", "name": "a", "dataset": "b"}, "name"),
+        ({"owner": "alice", "findability": "secret"}, "findability"),
+    ):
+        refusal = refusal_of({"a": FILE}, metadata)
+        assert refusal.message.startswith("metadata: ")
+        assert refusal.field == field
+
+
 def test_names_that_are_nested_deeply_are_refused_like_any_other() -> None:
     def nested() -> object:
         value: object = "data"
@@ -329,6 +340,35 @@ def test_a_batch_of_another_owner_is_refused_before_its_files_are_looked_at() ->
 def test_an_empty_batch_is_refused() -> None:
     refusal = refusal_of({})
     assert (refusal.code, refusal.field) == (ErrorCode.EMPTY_BATCH, "filedata")
+
+
+def test_a_batch_has_at_most_ten_thousand_files_unless_the_operator_says_otherwise() -> None:
+    RULES.check_count(10_000, "filedata")
+    with pytest.raises(InvalidInput):
+        RULES.check_count(10_001, "filedata")
+
+
+def test_a_file_that_may_come_in_parts_may_be_longer() -> None:
+    rules = evolve(RULES, files=FileRules(max_bytes=4, max_bytes_in_parts=5))
+    assert [upload.file.length for upload in plan({"a": FILE}, rules=rules.in_parts)] == [5]
+    assert problems_of({"a": FILE}, rules) == [("a", ErrorCode.FILE_TOO_LARGE)]
+
+
+@given(filedata=bits.filedatas(), bad=st.sets(st.sampled_from(["/a", "..", ""])), step=st.integers(1, 5))
+def test_a_batch_that_is_decided_in_steps_comes_to_the_same(
+    filedata: dict[str, object], bad: set[str], step: int
+) -> None:
+    filedata |= dict.fromkeys(bad, FILE)
+    decision, steps = Decision(Batch.open(ALICE, METADATA, filedata, RULES)), 1
+    while decision.go_on(step):
+        steps += 1
+    assert steps == -(-len(filedata) // step)
+    if bad:
+        refusal = attempt(decision.uploads)
+        assert isinstance(refusal, InvalidBatch)
+        assert [(problem.path, problem.code) for problem in refusal.problems] == problems_of(filedata)
+    else:
+        assert decision.uploads() == plan(filedata)
 
 
 @given(limit=st.integers(1, 5), count=st.integers(1, 8))

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite
 
-from domain.files import DeclaredFile, Md5, Sha256
+from domain.files import DeclaredFile, DeclaredParts, Md5, Sha256
 from domain.inspection import FoundObject, Status, compare
 from tests import strategies as bits
 
@@ -38,6 +38,15 @@ def test_another_length_is_different_whatever_the_digests_are(file: DeclaredFile
 @given(FILES)
 def test_a_length_alone_proves_nothing(file: DeclaredFile) -> None:
     assert compare(file, FoundObject(file.length)) is Status.UNKNOWN
+
+
+@given(FILES)
+def test_parts_without_digests_prove_nothing_either(file: DeclaredFile) -> None:
+    assert compare(evolve(file, parts=DeclaredParts(file.length)), FoundObject(file.length)) is Status.UNKNOWN
+
+
+def test_an_answer_says_what_is_stored_in_these_words() -> None:
+    assert [status.value for status in Status] == ["stored", "missing", "different", "unknown"]
 
 
 @given(BOTH)

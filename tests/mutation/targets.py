@@ -17,6 +17,8 @@ TARGETS: Mapping[str, Target] = {
             "domain/values.py", "domain/test_values", "domain/test_keys", "domain/test_files", "domain/test_multipart"
         ),
         _target("domain/strict_json.py", "domain/test_strict_json"),
+        _target("domain/batches.py", "domain/test_batches"),
+        _target("domain/inspection.py", "domain/test_inspection", "domain/test_multipart"),
         _target("domain/keys.py", "domain/test_keys"),
         _target("domain/patterns.py", "domain/test_patterns", "domain/test_pattern_reading"),
         _target("domain/files.py", "domain/test_files", "domain/test_multipart"),
