@@ -683,6 +683,22 @@ class TestTheEnd:
 
         run(play())
 
+    @pytest.mark.parametrize("fetching", [False, True])
+    def test_leaves_nothing_running(self, fetching: bool) -> None:
+        async def play() -> None:
+            async with world() as stage:
+                known = {asyncio.current_task()}
+                if fetching:
+                    stage.server.answer = scripted.stalling
+                    stage.clock.seconds += COOLDOWN
+                    known.add(asyncio.create_task(stage.keys.refresh()))
+                    await until(lambda: len(stage.server.requests) == 2)
+                assert len(asyncio.all_tasks() - known) == 1 + fetching
+                await stage.keys.stop()
+                assert asyncio.all_tasks() <= known
+
+        run(play())
+
     def test_may_come_before_the_start_is_over(self) -> None:
         async def play() -> None:
             async with world(answer=scripted.stalling, started=False) as stage:
