@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from select import select
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.tokens import PrivateKey, segment
 
 Jwk = Mapping[str, object]
+_Script = TypeVar("_Script", bound=ThreadingHTTPServer)
 _PIECE = b" " * 65_536
 _DRIP_SECONDS = 0.01
 
@@ -73,7 +75,14 @@ class AuthServer(ThreadingHTTPServer):
 
 @contextmanager
 def auth_server() -> Iterator[AuthServer]:
-    with AuthServer() as server:
+    with serving(AuthServer()) as server:
+        yield server
+
+
+@contextmanager
+def serving(script: _Script) -> Iterator[_Script]:
+    """Answer requests in a thread of its own, until the end."""
+    with script as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
