@@ -1,7 +1,7 @@
 # Everything is set up in .venv, which `make install` creates; nothing is written elsewhere. Lists of pinned requirements:
-# requirements.txt (to run), tests/requirements.txt (to test), tests/stores/ministack-requirements.txt (a store for tests);
-# tests/stores/azurite/package-lock.json (another one), tests/entrypoints/page/npm/package-lock.json (what
-# the upload page is compared and examined with).
+# requirements.txt (to run), tests/requirements.txt (to test), tests/stores/ministack-requirements.txt (a store for tests),
+# tests/audit-requirements.txt (what audits all four); tests/stores/azurite/package-lock.json (another store),
+# tests/entrypoints/page/npm/package-lock.json (what the upload page is compared and examined with).
 #
 #   ARGS     passed on to the command:        make demo ARGS=--once      make test ARGS='-n 2 -k keys'
 #   EFFORT   how hard to try:                 make test-hard EFFORT=100
@@ -17,6 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # MiniStack pins an old botocore, so it can't share an environment with the project.
 MINISTACK_VENV := $(VENV)/ministack
+AUDIT_VENV := $(VENV)/audit
 AZURITE := $(VENV)/azurite
 PAGE_PACKAGES := $(VENV)/page-packages
 
@@ -26,6 +27,7 @@ CREATED := $(VENV)/.created-by-$(if $(UV),uv,pip)
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_MINISTACK := $(VENV)/.installed-ministack
+INSTALLED_AUDIT := $(VENV)/.installed-audit
 INSTALLED_AZURITE := $(VENV)/.installed-azurite
 INSTALLED_PAGE := $(VENV)/.installed-page-packages
 
@@ -63,14 +65,15 @@ require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-test demo test test-all test-large test-hard mutants bench lint format lock lock-npm clean
+.PHONY: help install install-test demo test test-all test-large test-hard mutants bench audit lint format lock lock-npm \
+	clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## Create .venv and install what it takes to run
 
-install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) $(INSTALLED_AZURITE) $(INSTALLED_PAGE) ## Add what it takes to test, real object stores included
+install-test: $(INSTALLED_TEST) $(INSTALLED_MINISTACK) $(INSTALLED_AUDIT) $(INSTALLED_AZURITE) $(INSTALLED_PAGE) ## Add what it takes to test, real object stores included
 
 demo: install ## Start the service on a disk store and send a dataset through it (ARGS=--once: then stop)
 	$(BIN)/bitstore demo $(ARGS)
@@ -95,6 +98,17 @@ mutants: install-test ## Break each module that decides about security in every 
 bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
+# Each list by itself, since two may pin the same package differently; all of them, whatever is found in one. A marker is
+# cut off, or a package would be left out that is installed on other platforms only. An empty list is an error.
+REQUIREMENTS := requirements.txt tests/requirements.txt tests/stores/ministack-requirements.txt \
+	tests/audit-requirements.txt
+AUDIT = $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv --disable-pip --strict --progress-spinner off \
+	--cache-dir $(AUDIT_VENV)/cache --requirement /dev/stdin $(ARGS)
+
+audit: $(INSTALLED_AUDIT) ## Ask api.osv.dev which pinned Python packages have known vulnerabilities (ARGS='--ignore-vuln ID')
+	@status=0; for list in $(REQUIREMENTS); do \
+		echo "$$list:"; sed 's/ ;.*/ \\/' "$$list" | $(AUDIT) || status=1; done; exit $$status
+
 lint: install-test ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -116,6 +130,7 @@ lock: ## Pin all requirements anew by version and hash (needs uv; ARGS=--upgrade
 	printf '%s\n' $(BUILD_REQUIREMENTS) | $(COMPILE) pyproject.toml - --extra test --constraint requirements.txt \
 		--output-file tests/requirements.txt
 	printf '%s\n' 'ministack>=1.5.33' | $(COMPILE) - --output-file tests/stores/ministack-requirements.txt
+	printf '%s\n' 'pip-audit>=2.10.1' | $(COMPILE) - --output-file tests/audit-requirements.txt
 
 NPM_LOCKS := tests/stores/azurite tests/entrypoints/page/npm
 lock-npm: $(NPM_LOCKS:=/.lock) ## Pin the packages of npm anew, as each package.json has them
@@ -157,6 +172,13 @@ $(INSTALLED_MINISTACK): tests/stores/ministack-requirements.txt $(CREATED)
 	@rm -rf $(MINISTACK_VENV)
 	@$(call create,$(MINISTACK_VENV))
 	@$(call install,$(MINISTACK_VENV)) --require-hashes -r tests/stores/ministack-requirements.txt
+	@touch $@
+
+$(INSTALLED_AUDIT): tests/audit-requirements.txt $(CREATED)
+	@echo "Installing pip-audit into $(AUDIT_VENV) ..."
+	@rm -rf $(AUDIT_VENV)
+	@$(call create,$(AUDIT_VENV))
+	@$(call install,$(AUDIT_VENV)) --require-hashes -r tests/audit-requirements.txt
 	@touch $@
 
 $(INSTALLED_AZURITE): tests/stores/azurite/package.json tests/stores/azurite/package-lock.json | $(INSTALLED_TEST)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")
 RUN_LOCK = "requirements.txt"
 TEST_LOCK = "tests/requirements.txt"
-LOCKS = (RUN_LOCK, TEST_LOCK, "tests/stores/ministack-requirements.txt")
+LOCKS = (RUN_LOCK, TEST_LOCK, "tests/stores/ministack-requirements.txt", "tests/audit-requirements.txt")
 
 
 @frozen
