@@ -49,18 +49,8 @@ def two_packages(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_pinned_package_is_asked_about_by_name_and_version_and_nothing_else_is_sent(tmp_path: Path) -> None:
-    with serving(Osv()) as osv:
-        status, said = audit(osv.url, tmp_path)
-
-    asked = [(asked["package"]["name"], asked["version"]) for asked in osv.queries]
-    assert sorted(asked) == sorted(pin for pins in pinned().values() for pin in pins)
-    assert osv.queries == [query(*pin) for pin in asked]
-    assert said.count(ALL_IS_WELL) == len(pinned())
-    assert status == 0
-
-
-def test_what_is_affected_is_named_and_fails_the_audit_though_other_lists_are_well(tmp_path: Path) -> None:
+def test_every_pinned_package_is_asked_about_and_what_is_affected_fails_the_audit(tmp_path: Path) -> None:
+    """It is asked about by name and version, and nothing else is sent; other lists than the affected ones are well."""
     to_test = dict(pinned()["tests/requirements.txt"])
     known = [
         Advisory("PYSEC-2026-1", "pyjwt", to_test["pyjwt"]),
@@ -71,6 +61,9 @@ def test_what_is_affected_is_named_and_fails_the_audit_though_other_lists_are_we
     with serving(Osv(known)) as osv:
         status, said = audit(osv.url, tmp_path)
 
+    asked = [(asked["package"]["name"], asked["version"]) for asked in osv.queries]
+    assert sorted(asked) == sorted(pin for pins in pinned().values() for pin in pins)
+    assert osv.queries == [query(*pin) for pin in asked]
     _, *parts = re.split(r"^(\S*requirements\.txt):\n", said, flags=re.MULTILINE)
     found = {
         path: set(re.findall(r"^(\S+) +(\S+) +((?:PYSEC|GHSA)-\S+)", part, re.MULTILINE))
@@ -86,14 +79,18 @@ def test_what_is_affected_is_named_and_fails_the_audit_though_other_lists_are_we
     assert status != 0
 
 
-def test_an_advisory_can_be_ignored_and_no_other_is_with_it(two_packages: Path, tmp_path: Path) -> None:
-    known = [Advisory("PYSEC-2026-1", "there", "2.0")]
-    with serving(Osv(known)) as osv:
+def test_where_nothing_is_known_all_is_well(two_packages: Path, tmp_path: Path) -> None:
+    """An advisory can be ignored, and no other is with it."""
+    with serving(Osv()) as osv:
+        status, said = audit(osv.url, tmp_path, lists=two_packages)
+        assert (status, said.count(ALL_IS_WELL)) == (0, 1)
+
+        osv.advisories = [Advisory("PYSEC-2026-1", "there", "2.0")]
         status, said = audit(osv.url, tmp_path, options="--ignore-vuln=PYSEC-2026-1", lists=two_packages)
         assert status == 0, said
         assert f"{ALL_IS_WELL}, 1 ignored" in said
 
-        osv.advisories = [*known, Advisory("PYSEC-2026-2", "there", "2.0")]
+        osv.advisories = [*osv.advisories, Advisory("PYSEC-2026-2", "there", "2.0")]
         status, said = audit(osv.url, tmp_path, options="--ignore-vuln=PYSEC-2026-1", lists=two_packages)
         assert status != 0, said
 

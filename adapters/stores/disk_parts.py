@@ -82,12 +82,17 @@ class UploadPlace:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
     def end(self) -> None:
-        """Take the upload from its place, durably, and remove it. Raises `PartsChanged` if it has ended, or OSError."""
+        """Take the upload from its place, durably, and remove it. Raises `PartsChanged` if it has ended, or OSError.
+
+        What has left its place is removed even if the disk doesn't take that for good: nobody finds it there again.
+        """
         with self._tree.uploads() as uploads, self._tree.incoming() as incoming:
             with self.held():
                 os.rename(self.upload_id, self.upload_id, src_dir_fd=uploads, dst_dir_fd=incoming)
+            try:
                 sync(uploads)
-            remove_directory(self.upload_id, incoming, self._directory)
+            finally:
+                remove_directory(self.upload_id, incoming, self._directory)
 
 
 class UploadFolder(UploadPlace):
