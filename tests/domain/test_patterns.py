@@ -136,7 +136,10 @@ FIELDS = (
 @pytest.mark.parametrize(
     ("template", "fault"),
     [
-        ("{owner}/{size}/{0}/{path}", f"unknown field '{{0}}', '{{size}}'; the fields are {FIELDS}"),
+        (
+            "{owner}/{size}/{0}/{c}/{b}/{d}/{a}/{path}",
+            f"unknown field '{{0}}', '{{a}}', '{{b}}', '{{c}}', '{{d}}', '{{size}}'; the fields are {FIELDS}",
+        ),
         ("{owner}/{path}}", "a brace that opens or closes no field"),
         ("{owner}/x}/{path}", "a brace that opens or closes no field"),
         ("{owner}/{{path}", "a brace that opens or closes no field"),
