@@ -154,6 +154,12 @@ def post(rig: Rig, _: str) -> Asked:
     return Asked("POST", file["upload_url"], {"Content-Type": media_type}, body, after=NEW, good=204, again=204)
 
 
+def listing(rig: Rig, _: str) -> Asked:
+    assert rig.ask(rig.put("folder/b.csv", OLD)) == 200
+    url = f"{rig.service.root}/objects?owner={OWNER}&name={DATASET}"
+    return Asked("GET", url, {"Auth-Token": rig.service.token()})
+
+
 OPERATIONS: Mapping[str, Callable[[Rig, str], Asked]] = {
     "replace by PUT": lambda rig, _: rig.put(PATH, NEW),
     "replace by form": post,
@@ -162,9 +168,7 @@ OPERATIONS: Mapping[str, Callable[[Rig, str], Asked]] = {
     "head": lambda rig, _: Asked("HEAD", f"{rig.url}/{PATH}"),
     "authorize": lambda rig, _: rig.ask_service("authorize", batch({PATH: declaration(OLD)})),
     "verify": lambda rig, _: rig.ask_service("verify", batch({PATH: declaration(OLD), "b.csv": declaration(OLD)})),
-    "list": lambda rig, _: Asked(
-        "GET", f"{rig.service.root}/objects?owner={OWNER}&name={DATASET}", {"Auth-Token": rig.service.token()}
-    ),
+    "list": listing,
     "ready": lambda rig, _: Asked("GET", f"{rig.service.origin}/readyz"),
     "begin parts": lambda rig, new: rig.ask_service(
         "authorize", batch({new: declaration(NEW)}, None, {"accept": ["MULTIPART"]}), path=new, before=None, after=None
@@ -176,17 +180,10 @@ OPERATIONS: Mapping[str, Callable[[Rig, str], Asked]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    root = tmp_path_factory.mktemp("objects")
-    with live_service(MEMORY, STORAGE_BACKEND="disk", STORAGE_DISK_ROOT=str(root)) as service:
-        yield Rig(service, root)
-
-
 @pytest.fixture
-def rig(shared_rig: Rig) -> Rig:
-    asyncio.run(DiskObjects(shared_rig.root).start())
-    return shared_rig
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with live_service(MEMORY, STORAGE_BACKEND="disk", STORAGE_DISK_ROOT=str(tmp_path)) as service:
+        yield Rig(service, tmp_path)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
