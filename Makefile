@@ -88,7 +88,7 @@ test-all: lint ## The same with Ceph and a browser, from Debian packages: says w
 test-large: install-test ## Files of gigabytes: 6 GiB in parts, cut off and resumed, on disk and SeaweedFS; memory stays flat
 	BITSTORE_LARGE=1 $(BIN)/python -m pytest tests/entrypoints/test_large_files.py tests/entrypoints/http/test_store_memory.py $(ARGS)
 
-test-hard: lint ## Try to break it for half an hour: fuzzing, faults, kills, load; tells how much was tried (EFFORT=1: in minutes)
+test-hard: lint ## Try to break it for a quarter of an hour: fuzzing, faults, kills, load; tells how much was tried (EFFORT=1: in minutes)
 	@$(BIN)/python -m tests.debian
 	BITSTORE_EFFORT=$(EFFORT) $(BIN)/python -m pytest -n 2 tests/hard $(ARGS)
 

@@ -150,9 +150,8 @@ class S3Calls:
     async def answer(self, call: Call, now: datetime) -> Answer:
         """Send the request of a call, and give the answer, whatever its status.
 
-        What may be asked twice, and meets a connection that has ended, is asked again at a fresh one.
-
-        Raises `Unavailable` when there are no valid credentials, or no answer in time.
+        What may be asked twice, and meets a connection that has ended, is asked again at a fresh one. Raises
+        `Unavailable` when there are no valid credentials, or no answer in time.
         """
         operation = call.operation
         if self._http is None:
@@ -160,20 +159,23 @@ class S3Calls:
         signer = Signer(self.credentials(), self.region, now)
         try:
             async with asyncio.timeout(operation.seconds):
-                try:
-                    return await self._send(self._http, signer, call)
-                except aiohttp.ClientConnectorError:
-                    raise
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                    if operation.method == "POST":
-                        raise
-                    # What fails, closes; all connections of the pool can have ended since they were last used.
-                    async with open_connections(1, _TIMEOUT) as fresh:
-                        return await self._send(fresh, signer, call)
+                return await self._ask(self._http, signer, call)
         except TimeoutError as error:
             raise operation.failure("it took too long") from error
         except (aiohttp.ClientError, OSError) as error:
             raise operation.failure(type(error).__name__) from error
+
+    async def _ask(self, kept: aiohttp.ClientSession, signer: Signer, call: Call) -> Answer:
+        try:
+            return await self._send(kept, signer, call)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if call.operation.method == "POST":
+                raise
+        # What is in trouble closes connections: all that are kept can have ended since they were last used.
+        async with open_connections(1, _TIMEOUT) as fresh:
+            return await self._send(fresh, signer, call)
 
     async def _send(self, http: aiohttp.ClientSession, signer: Signer, call: Call) -> Answer:
         async with send(http, signer, self._request_of(call), call.body) as answer:
