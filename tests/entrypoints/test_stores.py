@@ -15,31 +15,21 @@ from tests.distributions import CLAIMS, FACTORY, install
 from tests.tokens import ed25519_key, public_pem
 
 REPOSITORY = Path(__file__).parents[2]
-DISK = {
+ANY_STORE = {
     "DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()),
     "TOKEN_ALGORITHMS": "EdDSA",
-    "STORAGE_BACKEND": "disk",
-    "STORAGE_DISK_ROOT": "objects",
     "STORAGE_ACCESS_KEY_ID": "AKIDEXAMPLE",
     "STORAGE_SECRET_ACCESS_KEY": "a-secret-of-the-store",
     "STORAGE_BUCKET_NAME": "datasets",
 }
-S3 = {
-    "DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()),
-    "TOKEN_ALGORITHMS": "EdDSA",
-    "STORAGE_HOSTNAME": "s3.example.org",
-    "STORAGE_ACCESS_KEY_ID": "AKIDEXAMPLE",
-    "STORAGE_SECRET_ACCESS_KEY": "a-secret-of-the-store",
-    "STORAGE_BUCKET_NAME": "datasets",
-}
+DISK = {**ANY_STORE, "STORAGE_BACKEND": "disk", "STORAGE_DISK_ROOT": "objects"}
+S3 = {**ANY_STORE, "STORAGE_HOSTNAME": "s3.example.org"}
 AZURE = {
-    "DATAHUB_PUBLIC_KEY": public_pem(ed25519_key()),
-    "TOKEN_ALGORITHMS": "EdDSA",
+    **ANY_STORE,
     "STORAGE_BACKEND": "azure",
     "STORAGE_HOSTNAME": "account.blob.core.windows.net",
     "STORAGE_ACCESS_KEY_ID": "account",
     "STORAGE_SECRET_ACCESS_KEY": "c2VjcmV0",
-    "STORAGE_BUCKET_NAME": "datasets",
     "STORAGE_A_SETTING_OF_ITS_OWN": "x",
 }
 WITHOUT_AZURE = "import sys; sys.modules['azure'] = None; from entrypoints.cli.main import main; sys.exit(main())"

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -102,6 +103,11 @@ def free_port(*, also_free: int = 0) -> int:
             except (OSError, OverflowError):  # taken, or no port number
                 continue
             return port
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    """Have a connection broken off when it is closed, without a good-bye (SO_LINGER, socket(7))."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _log_of(folder: Path) -> Path:

@@ -5,7 +5,6 @@
 
 import asyncio
 import socket
-import struct
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
+
+from tests.stores.processes import reset_when_closed
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ")
 _PIECE = 65_536
@@ -215,10 +216,10 @@ async def _pass_on(source: asyncio.StreamReader, to: asyncio.StreamWriter | None
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection, if it isn't ended yet, without a good-bye (SO_LINGER, socket(7))."""
+    """End a connection, if it isn't ended yet, without a good-bye."""
     connection = writer.get_extra_info("socket")
     if connection.fileno() >= 0:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(connection)
         writer.transport.abort()
 
 

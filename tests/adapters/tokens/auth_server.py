@@ -3,8 +3,6 @@
 import gzip
 import json
 import os
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.stores.processes import reset_when_closed
 from tests.tokens import PrivateKey, segment
 
 Jwk = Mapping[str, object]
@@ -142,7 +141,7 @@ def _write(exchange: Exchange, data: bytes) -> None:
 
 def resetting(exchange: Exchange) -> None:
     """Break the connection off, instead of ending it."""
-    exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_when_closed(exchange.connection)
     os.close(exchange.connection.detach())
 
 

@@ -21,6 +21,7 @@ from tests.entrypoints.http.live_store import (
     signed_fields,
 )
 from tests.live import wait_until
+from tests.stores.processes import reset_when_closed
 
 CONTENT = b"x" * (MAX_BYTES // 2)
 
@@ -74,7 +75,7 @@ def test_a_client_that_goes_away_leaves_nothing(store: LiveStore, method: str, *
         connection.sendall(request)
         wait_until(lambda: has_begun(store, before))
         if reset:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            reset_when_closed(connection)
     wait_until(lambda: store.contents() == before)
     assert store.send("GET", store.presign("get_object", "gone")).status == 404
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
@@ -29,6 +28,7 @@ from tests.entrypoints.http.live_store import (
 )
 from tests.entrypoints.http.test_store_connections import connected, has_begun, head
 from tests.live import wait_until
+from tests.stores.processes import reset_when_closed
 
 CONTENT = b"0123456789abcdef" * 4096
 OTHER_CONTENT = CONTENT[::-1]
@@ -273,7 +273,7 @@ def test_a_client_that_goes_away_leaves_the_part_that_was_there(store: LiveStore
         connection.sendall(part_head(store, upload, f"Content-Length: {MAX_BYTES}") + OTHER_CONTENT)
         wait_until(lambda: has_begun(store, before))
         if reset:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            reset_when_closed(connection)
     wait_until(lambda: store.contents() == before)
     assert [part.tag for part in there(store, upload).values()] == [hashlib.md5(CONTENT).hexdigest()]
 
