@@ -103,6 +103,7 @@ def server_options(farewell: Farewell | None = None) -> dict[str, Any]:
         "http": Connection,
         "ws": "none",
         "access_log": False,
+        "proxy_headers": False,
         "server_header": False,
         "log_config": None,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,

@@ -11,21 +11,23 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 _SMALL_BYTES = 16 * 1024
+_JSON_NOT_CACHED = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
-class JsonInPieces(Response):
-    """JSON that was made in pieces. If it is large, it is sent so: neither put together nor copied."""
+class JsonInPieces:
+    """JSON that was made in pieces, and that no cache may keep. If it is large, it is sent so: neither joined nor copied.
 
-    media_type = "application/json"
+    It is an ASGI application, as Starlette's responses are.
+    """
 
-    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str]) -> None:
+    def __init__(self, pieces: Sequence[bytes]) -> None:
         length = sum(map(len, pieces))
         self.pieces = (b"".join(pieces),) if length < _SMALL_BYTES else pieces
-        super().__init__(headers={"content-length": str(length), **headers})
+        self._headers = [*_JSON_NOT_CACHED, (b"content-length", b"%d" % length)]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send the answer."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         *others, last = self.pieces
         for piece in others:
             await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from application.multipart_uploads import MultipartRequest
 from application.ports import Probe, Startable
@@ -29,6 +30,7 @@ from entrypoints.http.answers import JsonInPieces
 from entrypoints.http.audit import Audit
 from entrypoints.http.connections import Terms
 from entrypoints.http.description.routes import description_routes
+from entrypoints.http.dispatch import Dispatch
 from entrypoints.http.errors import Refusals
 from entrypoints.http.page import page_routes
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
@@ -97,7 +99,8 @@ def create_app(
                 routes=_names_of(routes),
                 cors_origins=service.settings.cors_origins,
                 log_requests=service.settings.log_requests,
-            )
+            ),
+            Middleware(Dispatch, routes=routes, refusals=refusals),
         ],
         exception_handlers={BitstoreError: refusals.answer, HTTPException: refusals.answer_router},
         lifespan=_lifespan(
@@ -128,7 +131,7 @@ class _Api:
             context.userid = principal.userid
         return principal
 
-    async def authorize(self, request: Request) -> Response:
+    async def authorize(self, request: Request) -> JsonInPieces:
         now = self._clock()
         principal = await self._principal(request, now)
         body = await self._body(request)
@@ -138,9 +141,9 @@ class _Api:
             pieces = wire.render_authorized(uploads, self._service.turns)
             files = list(pieces) if len(asked.filedata) == 1 else await self._taking_turns(pieces)
         self._audit.authorized(principal, uploads)
-        return JsonInPieces(wire.frame_authorized(files), _NOT_CACHED)
+        return JsonInPieces(wire.frame_authorized(files))
 
-    async def verify(self, request: Request) -> Response:
+    async def verify(self, request: Request) -> JsonInPieces:
         now = self._clock()
         principal = await self._principal(request, now)
         body = await self._body(request)
@@ -148,7 +151,7 @@ class _Api:
             asked = await wire.parse_upload_request(body, self._service.turns)
             verdicts = await self._service.verify_uploads(principal, asked, now)
             files = await self._taking_turns(wire.render_verdicts(verdicts, self._service.turns))
-        return JsonInPieces(wire.frame_verdicts(files), _NOT_CACHED)
+        return JsonInPieces(wire.frame_verdicts(files))
 
     async def _taking_turns(self, pieces: Iterator[bytes]) -> Sequence[bytes]:
         """Make the pieces of an answer, and let others have their turn after each."""
@@ -193,15 +196,15 @@ class _Api:
         description = self._service.describe_store(principal)
         return _json(wire.render_description(description, self._service.settings.service_name))
 
-    async def objects(self, request: Request) -> Response:
+    async def objects(self, request: Request) -> JsonInPieces:
         now = self._clock()
         principal = await self._principal(request, now)
         with self._places:
             stored = await self._service.list_objects(principal, wire_reads.parse_list_request(request), now)
             files = await self._taking_turns(wire_reads.render_stored(stored, self._service.turns))
-        return JsonInPieces(wire_reads.frame_stored(files, stored), _NOT_CACHED)
+        return JsonInPieces(wire_reads.frame_stored(files, stored))
 
-    async def presign(self, request: Request) -> Response:
+    async def presign(self, request: Request) -> ASGIApp:
         now = self._clock()
         principal = await self._principal(request, now)
         if request.method == "POST":
@@ -210,14 +213,14 @@ class _Api:
         self._audit.presigned(principal, granted)
         return _json(wire_reads.render_signed_download(granted.signed))
 
-    async def _presign_many(self, request: Request, principal: Principal, now: datetime) -> Response:
+    async def _presign_many(self, request: Request, principal: Principal, now: datetime) -> JsonInPieces:
         body = await self._body(request)
         with self._places:
             asked = await wire_reads.parse_downloads_request(body, self._service.turns)
             signed = await self._service.presign_downloads(principal, asked, now)
             files = await self._taking_turns(wire_reads.render_signed_downloads(signed, self._service.turns))
         self._audit.presigned_many(principal, len(set(asked.names)))
-        return JsonInPieces(wire_reads.frame_signed_downloads(files), _NOT_CACHED)
+        return JsonInPieces(wire_reads.frame_signed_downloads(files))
 
     async def healthz(self, _request: Request) -> Response:
         return _json(b'{"status":"ok"}')

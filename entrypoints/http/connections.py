@@ -58,7 +58,8 @@ class Connection(StrictHttp):
 
     A head has the patience of the `Pace` to arrive whole (408), an answer must be taken at that pace, and what still
     comes of a request that has been answered has a few seconds. None of this costs a request anything: a connection is
-    looked at now and then.
+    looked at now and then. Whoever waits for more of a body is woken then by a piece that may be empty, to look at the
+    time.
 
     More connections than there are descriptors for are answered with a 503: otherwise no file could be opened either,
     whoever asks for it.
@@ -166,6 +167,8 @@ class Connection(StrictHttp):
             return
         if cycle is not None and not cycle.response_complete:
             self._since = now
+            if cycle.more_body:
+                cycle.message_event.set()
         elif not self.transport.is_closing() and now - self._since > self._seconds_to_ask(cycle):
             self._give_up()
         self._look_later()

@@ -1,6 +1,6 @@
 """The wire format: what HTTP requests say, and what their answers look like. That of reading is in `wire_reads`."""
 
-import asyncio
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import orjson
 from starlette.requests import Request
-from starlette.types import Receive
 
 from application.authorize_uploads import AuthorizedUploads, UploadRequest
 from application.describe_store import StoreDescription
@@ -53,12 +52,17 @@ def read_token(request: Request) -> str:
 
     Raises `Unauthenticated` for none, or for several that differ: a bad one is never rescued by a good one.
     """
-    shown = {*_header_values(request, b"auth-token"), *map(unquote, raw_query_values(request, "jwt"))}
-    for value in _header_values(request, b"authorization"):
-        scheme, _, credentials = value.partition(" ")
-        if scheme.lower() == "bearer":
-            # RFC 9110, section 11.4: only spaces stand there. To Python others are white space too.
-            shown.add(credentials.strip(" "))
+    shown = set[str]()
+    for name, value in request.scope["headers"]:  # in lower case, as ASGI has them
+        if name == b"auth-token":
+            shown.add(value.decode("latin-1"))
+        elif name == b"authorization":
+            scheme, _, credentials = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                # RFC 9110, section 11.4: only spaces stand there. To Python others are white space too.
+                shown.add(credentials.strip(" "))
+    if request.scope["query_string"]:
+        shown.update(map(unquote, raw_query_values(request, "jwt")))
     if not shown:
         raise Unauthenticated(ErrorCode.TOKEN_MISSING, "a permission token is needed, in the header Auth-Token")
     if len(shown) > 1:
@@ -66,32 +70,20 @@ def read_token(request: Request) -> str:
     return shown.pop()
 
 
-def _header_values(request: Request, name: bytes) -> Sequence[str]:
-    # ASGI gives names in lower case.
-    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == name]
-
-
 async def read_body(request: Request, max_bytes: int, timeout_seconds: float) -> bytes:
     """Read a whole body of at most `max_bytes`; it may come in chunks, but not compressed and not forever.
 
-    Raises `BitstoreError`: `body_too_large`, `body_timeout`, `unsupported_media_type`.
+    The time is looked at whenever something has arrived; the server's `Connection` sees to it that something does, be
+    it empty. Raises `BitstoreError`: `body_too_large`, `body_timeout`, `unsupported_media_type`.
     """
-    if any(coding.lower() != "identity" for coding in _header_values(request, b"content-encoding")):
-        raise BitstoreError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted")
-    for declared in _header_values(request, b"content-length"):
-        if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            raise BitstoreError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted")
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
             raise _too_large(max_bytes)
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await _arrived(request.receive, max_bytes)
-    except TimeoutError as error:
-        raise BitstoreError(ErrorCode.BODY_TIMEOUT, "the body took too long to arrive") from error
-
-
-async def _arrived(receive: Receive, max_bytes: int) -> bytes:
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
+    chunks, size, deadline = [], 0, time.monotonic() + timeout_seconds
+    while True:
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise InvalidInput(ErrorCode.INVALID_REQUEST, "the body did not arrive whole")
         chunk = message.get("body", b"")
@@ -99,8 +91,10 @@ async def _arrived(receive: Receive, max_bytes: int) -> bytes:
         if size > max_bytes:
             raise _too_large(max_bytes)
         chunks.append(chunk)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        if time.monotonic() > deadline:
+            raise BitstoreError(ErrorCode.BODY_TIMEOUT, "the body took too long to arrive")
 
 
 def _too_large(max_bytes: int) -> BitstoreError:

@@ -85,4 +85,4 @@ def _seconds_per_file(
 async def _answer(service: Service, body: bytes) -> JsonInPieces:
     asked = await parse_upload_request(body, service.turns)
     uploads = await service.authorize_uploads(workload.PRINCIPAL, asked, datetime.now(UTC))
-    return JsonInPieces(frame_authorized(list(render_authorized(uploads, service.turns))), {})
+    return JsonInPieces(frame_authorized(list(render_authorized(uploads, service.turns))))
