@@ -24,6 +24,7 @@ _SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
 _NOT_TOLD = FoundObject(-1)
+_NOTHING_TOLD: Mapping[ObjectKey, FoundObject | None] = {}
 
 _Signed = SignedUpload | SignedMultipart
 
@@ -125,32 +126,31 @@ class AuthorizeUploads:
         Files in parts need the store, which is asked to begin them after all that. Raises what `Batch.open`,
         `Decision.uploads`, `PartPlan.of`, `UploadWishes.choose_method`, `sign_uploads` and `Multipart.begin` raise.
         """
-        rules = self.rules if self._multipart_for(request.wishes) is None else self.rules.in_parts
+        multipart = self.multipart if request.wishes.accepts_parts else None
+        rules = self.rules if multipart is None else self.rules.in_parts
         batch = Batch.open(principal, request.metadata, request.filedata, rules)
         if self.inspector is None:
-            decided = await self._decide(batch, request.wishes, now)
-            authorized = AuthorizedUploads(batch.dataset, decided.amounts, decided.whole, {})
-            return await self._with_parts(decided, authorized, now)
-        prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
-        try:
-            decided = await self._decide(batch, request.wishes, now)
-            inspection, signed = await self._inspect(self.inspector, decided, now, prepared)
-        finally:
-            if prepared is not None:
-                prepared.drop()
-        # A store that is slow or down doesn't stop signing, so its failure is not ours.
-        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, inspection.found)
-        return await self._with_parts(decided, authorized, now)
+            decided, found = await self._decide(batch, request.wishes, multipart, now), _NOTHING_TOLD
+            signed: Iterable[SignedUpload] = decided.whole
+        else:
+            prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
+            try:
+                decided = await self._decide(batch, request.wishes, multipart, now)
+                found, signed = await self._inspect(self.inspector, decided, now, prepared)
+            finally:
+                if prepared is not None:
+                    prepared.drop()
+        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, found)
+        if multipart is None or not decided.plans:
+            return authorized
+        return await _with_parts(multipart, decided, authorized, now)
 
-    def _multipart_for(self, wishes: UploadWishes) -> Multipart | None:
-        return self.multipart if wishes.accepts_parts else None
-
-    async def _decide(self, batch: Batch, wishes: UploadWishes, now: datetime) -> _Decided:
+    async def _decide(self, batch: Batch, wishes: UploadWishes, multipart: Multipart | None, now: datetime) -> _Decided:
         """Decide all uploads, and get ready to sign them."""
         uploads = await decide_uploads(batch, self.turns)
         if self.rules.pattern.needs:
             wishes = evolve(wishes, require=wishes.require | self.rules.pattern.needs)
-        plans = self._plans(uploads, wishes)
+        plans = {} if multipart is None else self._plans(uploads, wishes, multipart)
         whole = [upload for upload in uploads if upload not in plans] if plans else uploads
         if not whole:
             return _Decided(uploads, None, iter(()), plans)
@@ -158,11 +158,10 @@ class AuthorizeUploads:
         terms = UploadTerms(method, self.lifetime, wishes.overwrite)
         return _Decided(uploads, method, iter(self.signer.sign_uploads(whole, terms, now)), plans)
 
-    def _plans(self, uploads: Sequence[Upload], wishes: UploadWishes) -> Mapping[Upload, PartPlan]:
+    def _plans(
+        self, uploads: Sequence[Upload], wishes: UploadWishes, multipart: Multipart
+    ) -> Mapping[Upload, PartPlan]:
         """Plan the parts of those files that are to come so. Raises `InvalidInput`."""
-        multipart = self._multipart_for(wishes)
-        if multipart is None:
-            return {}
         longest_whole = multipart.threshold if wishes.accepts_whole_files else -1
         plans, problems = {}, []
         for upload in uploads:
@@ -180,28 +179,16 @@ class AuthorizeUploads:
 
     async def _inspect(
         self, inspector: ObjectInspector, decided: _Decided, now: datetime, prepared: Preparation | None
-    ) -> tuple[Inspection, Iterable[SignedUpload]]:
-        """Ask the store what it has, and sign some of many files meanwhile."""
+    ) -> tuple[Mapping[ObjectKey, FoundObject | None], Iterable[SignedUpload]]:
+        """Ask the store what it has, and sign some of many files meanwhile.
+
+        A store that is slow or down doesn't stop signing, so its failure is not ours.
+        """
         answer = inspector.inspect(decided.uploads, now, self.patience, prepared)
         if len(decided.uploads) <= _DECIDED_PER_TURN:
-            return await answer, decided.whole
+            return (await answer).found, decided.whole
         inspection, ahead = await self._sign_while(answer, decided.whole)
-        return inspection, chain(ahead, decided.whole)
-
-    async def _with_parts(self, decided: _Decided, authorized: AuthorizedUploads, now: datetime) -> AuthorizedUploads:
-        """Begin what comes in parts, and isn't there already."""
-        plans = decided.plans
-        if self.multipart is None or not plans:
-            return authorized
-        to_begin = {upload.key: upload for upload in plans if not authorized.exists(upload)}
-        begun = await self.multipart.begin({upload: plans[upload] for upload in to_begin.values()}, now)
-        in_parts = {
-            upload: evolve(begun[upload.key], upload=upload)
-            if upload.key in begun
-            else self.multipart.nothing_to_send(upload, plan, now)
-            for upload, plan in plans.items()
-        }
-        return evolve(authorized, signed=_in_order(decided.uploads, iter(authorized.signed), in_parts))
+        return inspection.found, chain(ahead, decided.whole)
 
     async def _sign_while(
         self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]
@@ -219,6 +206,22 @@ class AuthorizeUploads:
             return await looking, ahead
         finally:
             looking.cancel()
+
+
+async def _with_parts(
+    multipart: Multipart, decided: _Decided, authorized: AuthorizedUploads, now: datetime
+) -> AuthorizedUploads:
+    """Begin what comes in parts, and isn't there already."""
+    plans = decided.plans
+    to_begin = {upload.key: upload for upload in plans if not authorized.exists(upload)}
+    begun = await multipart.begin({upload: plans[upload] for upload in to_begin.values()}, now)
+    in_parts = {
+        upload: evolve(begun[upload.key], upload=upload)
+        if upload.key in begun
+        else multipart.nothing_to_send(upload, plan, now)
+        for upload, plan in plans.items()
+    }
+    return evolve(authorized, signed=_in_order(decided.uploads, iter(authorized.signed), in_parts))
 
 
 def _in_order(

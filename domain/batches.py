@@ -73,10 +73,12 @@ class DatasetMetadata:
 
 
 def _parse_dataset(metadata: Mapping[str, object]) -> Dataset | None:
-    name, dataset = (None if value is None else Dataset(value) for value in map(metadata.get, ("name", "dataset")))
-    if name is not None and dataset is not None and name != dataset:
+    name, dataset = metadata.get("name"), metadata.get("dataset")
+    first = None if name is None else Dataset(name)
+    second = None if dataset is None else Dataset(dataset)
+    if first is not None and second is not None and first != second:
         raise InvalidInput(ErrorCode.INVALID_DATASET, "name and dataset are both given, and differ", field="name")
-    return dataset if name is None else name
+    return second if first is None else first
 
 
 def _parse_access(metadata: Mapping[str, object]) -> Access:

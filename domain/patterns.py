@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Self
 
@@ -189,16 +189,7 @@ class KeyPattern:
                 "the dataset's name is required, because keys are made of it",
                 field="name",
             )
-        shared = {"owner": owner, "name": dataset or "", "dataset": dataset or "", "": ""}
-        text, rest = "", list[tuple[str, str]]()
-        # From the end, so that each field of the file meets the text behind it.
-        for literal, name in reversed(self.tokens):
-            if name in _FILE_FIELDS:
-                rest.insert(0, (name, text))
-                text = literal
-            else:
-                text = literal + shared[name] + text
-        return BatchPattern(text, tuple(rest))
+        return _filled_in(self.tokens, owner, dataset or "")
 
     def for_paths(self, owner: Owner, dataset: Dataset | None) -> Callable[[RelativePath], ObjectKey]:
         """Give what makes keys of files of which nothing but the path is known.
@@ -256,6 +247,20 @@ class KeyPattern:
             if name:
                 shape += f"(?P={name})" if f"(?P<{name}>" in shape else f"(?P<{name}>{shapes[name]})"
         return re.fullmatch(shape, key) is not None
+
+
+@lru_cache(maxsize=1024)  # users send one dataset in many requests
+def _filled_in(tokens: tuple[tuple[str, str], ...], owner: Owner, dataset: str) -> BatchPattern:
+    shared = {"owner": owner, "name": dataset, "dataset": dataset, "": ""}
+    text, rest = "", list[tuple[str, str]]()
+    # From the end, so that each field of the file meets the text behind it.
+    for literal, name in reversed(tokens):
+        if name in _FILE_FIELDS:
+            rest.insert(0, (name, text))
+            text = literal
+        else:
+            text = literal + shared[name] + text
+    return BatchPattern(text, tuple(rest))
 
 
 def _fault_in_fields(template: str, fields: list[str]) -> str | None:

@@ -37,18 +37,22 @@ def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
     `parse` reads JSON in UTF-8 into plain dicts and lists, and raises ValueError for anything else; the default is the
     standard library's.
     """
-    steps = loads_in_steps(data, parse)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    value = _parsed(data, parse)
+    _refuse_duplicates(data, _count_members(data, value))
+    return value
 
 
 def loads_in_steps(data: bytes, parse: Callable[[bytes], object]) -> Generator[None, None, object]:
     """Read likewise, for whoever must not do all of it at once. Nothing is given before all has been checked."""
+    value = _parsed(data, parse)
+    yield
+    _refuse_duplicates(data, _count_members(data, value))
+    return value
+
+
+def _parsed(data: bytes, parse: Callable[[bytes], object]) -> object:
     try:
-        value = parse(data)
+        return parse(data)
     except UnicodeDecodeError as error:
         raise NotStrictJson(f"it is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -59,9 +63,6 @@ def loads_in_steps(data: bytes, parse: Callable[[bytes], object]) -> Generator[N
         raise
     except ValueError as error:  # Python's limit on the digits of an integer
         raise NotStrictJson("it has a number with too many digits") from error
-    yield
-    _refuse_duplicates(data, _count_members(data, value))
-    return value
 
 
 def _count_members(data: bytes, value: object) -> int:
@@ -74,19 +75,16 @@ def _count_members(data: bytes, value: object) -> int:
         if depth > MAX_DEPTH:
             raise NotStrictJson(_TOO_DEEP)
         unseen -= len(level)
-        members += sum([len(container) for container in level if type(container) is dict])
-        level = _containers_in(level) if unseen > 0 else []
+        below: list[Any] = []
+        # No parser makes subclasses, so exact types are enough; and most containers hold no others.
+        for container in level:
+            if type(container) is dict:
+                members += len(container)
+            if unseen > 0:
+                items = container.values() if type(container) is dict else container
+                below += [item for item in items if type(item) in _CONTAINERS]
+        level = below
     return members
-
-
-def _containers_in(level: list[Any]) -> list[Any]:
-    below: list[Any] = []
-    for container in level:
-        items = container.values() if type(container) is dict else container
-        # No parser makes subclasses, so exact types are enough, and most containers hold no others.
-        if not _CONTAINERS.isdisjoint(map(type, items)):
-            below += [item for item in items if type(item) in _CONTAINERS]
-    return below
 
 
 def _refuse_duplicates(data: bytes, kept: int) -> None:

@@ -1,8 +1,9 @@
 """Decided uploads, and the shapes of the signed requests that carry them out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -60,6 +61,11 @@ class Capabilities:
     max_request_bytes: int
     max_lifetime: timedelta = timedelta(days=7)
     parts: PartLimits | None = None
+
+    @cached_property
+    def single_request(self) -> Sequence[UploadMethod]:
+        """The ways in which a file is sent whole, in the order of preference where nothing else decides."""
+        return tuple(method for method in SINGLE_REQUEST if method in self.methods)
 
 
 @frozen_by_type
@@ -179,7 +185,7 @@ class UploadWishes:
         gets a form, as deployed clients expect, if the store takes forms. Raises `InvalidInput`
         (`unsupported_by_store`) when no method of the store is acceptable or keeps what is required.
         """
-        return self._strongest(list(self._candidates(capabilities, preferred)), capabilities)
+        return self._strongest(self._candidates(capabilities, preferred), capabilities)
 
     def require_parts(self, capabilities: Capabilities) -> None:
         """Raise `InvalidInput` (`unsupported_by_store`) unless the store keeps what is required of files in parts."""
@@ -188,26 +194,30 @@ class UploadWishes:
 
     def _strongest(self, candidates: Sequence[UploadMethod], capabilities: Capabilities) -> UploadMethod:
         required = self.require if self.overwrite else self.require | {Guarantee.NO_OVERWRITE}
-        strong_enough = [method for method in candidates if required <= capabilities.methods[method]]
-        if strong_enough:
-            return max(strong_enough, key=lambda method: len(capabilities.methods[method]))
-        raise InvalidInput(ErrorCode.UNSUPPORTED_BY_STORE, _explain_refusal(candidates, required, capabilities))
+        strongest, most = None, -1
+        for method in candidates:
+            enforced = capabilities.methods[method]
+            if required <= enforced and len(enforced) > most:
+                strongest, most = method, len(enforced)
+        if strongest is None:
+            raise InvalidInput(ErrorCode.UNSUPPORTED_BY_STORE, _explain_refusal(candidates, required, capabilities))
+        return strongest
 
-    def _candidates(self, capabilities: Capabilities, preferred: UploadMethod | None) -> Iterable[UploadMethod]:
-        available = [method for method in SINGLE_REQUEST if method in capabilities.methods]
+    def _candidates(self, capabilities: Capabilities, preferred: UploadMethod | None) -> Sequence[UploadMethod]:
+        available = capabilities.single_request
         if self.accept is not None:
             return [method for method in available if method in self.accept]
-        return [preferred] if preferred in available else available[:1]
+        return available[:1] if preferred is None or preferred not in available else (preferred,)
 
 
 def _explain_refusal(
     candidates: Sequence[UploadMethod], required: frozenset[Guarantee], capabilities: Capabilities
 ) -> str:
     if not candidates:
-        offered = " and ".join(method for method in SINGLE_REQUEST if method in capabilities.methods)
+        offered = " and ".join(capabilities.single_request)
         return f"this store takes uploads by {offered} only; say so in accept"
     enforced = frozenset[Guarantee]().union(*(capabilities.methods[method] for method in candidates))
     missing = ", ".join(sorted(required - enforced)) or "all that is required at once"
-    helping = [m for m in SINGLE_REQUEST if m in capabilities.methods and required <= capabilities.methods[m]]
+    helping = [method for method in capabilities.single_request if required <= capabilities.methods[method]]
     hint = f'; it can by {" or ".join(helping)}: send "accept": ["{helping[0]}"]' if helping else ""
     return f"this store can't enforce {missing} by {' or '.join(candidates)}{hint}"

@@ -14,7 +14,7 @@ from application.ports import UploadSigner
 from domain.errors import InvalidInput, Unavailable
 from domain.files import DeclaredFile, FileName, Md5, MediaType, Sha256
 from domain.keys import ObjectKey, RelativePath
-from domain.uploads import SINGLE_REQUEST, Access, PostForm, PutRequest, SignedUpload, Upload, UploadMethod, UploadTerms
+from domain.uploads import Access, PostForm, PutRequest, SignedUpload, Upload, UploadMethod, UploadTerms
 from entrypoints.cli.doctor.client import AT_ONCE, Client, Unreachable
 from entrypoints.cli.doctor.servers import Server
 from entrypoints.cli.explain.answers import Answer
@@ -126,7 +126,7 @@ class Case:
     @property
     def methods(self) -> Sequence[UploadMethod]:
         """The ways into the store."""
-        return [method for method in SINGLE_REQUEST if method in self.signer.capabilities.methods]
+        return self.signer.capabilities.single_request
 
     async def start_store(self) -> None:
         """Start what the store consists of, once; it is stopped in the end."""
