@@ -169,7 +169,7 @@ class _Forms(_Batch):
         template = self._templates.get(kind) or self._template(kind)
         fields = template.sign(
             key,
-            (file.length, file.length),
+            file.length,
             file.md5 if self._takes_md5 else None,
             file.sha256 if self._takes_sha256 else None,
         )

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
+from itertools import compress
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
@@ -214,9 +215,8 @@ class PostTemplate:
     """
 
     expires_at: datetime
-    _fields_before: dict[str, str] = field(repr=False)
-    """The form's fields before the file's own, in the order in which they are sent."""
-    _fields_after: dict[str, str] = field(repr=False)
+    _blanks: Sequence[Sequence[dict[str, str]]] = field(repr=False)
+    """Forms whose fields are all in their place; by whether they have an MD5 (0, 1), and a SHA-256."""
     _encoded: str = field(repr=False)
     """As much of the beginning as can be encoded apart from the rest, in base64."""
     _beginning: str = field(repr=False)
@@ -227,32 +227,37 @@ class PostTemplate:
     _mac: _SavedHmac = field(repr=False, eq=False)
     """It has taken in what is encoded."""
 
-    def sign(
-        self, key: str, length_range: tuple[int, int], md5: str | None = None, sha256: str | None = None
-    ) -> dict[str, str]:
-        """Make one form: the fields that a client sends, in order, before the part `file`.
+    def sign(self, key: str, length: int, md5: str | None = None, sha256: str | None = None) -> dict[str, str]:
+        """Make one form: the fields that a client sends, in order, before the part `file`, which has `length` bytes.
 
-        `length_range` is the least and the greatest number of bytes. All that is given is bound exactly. A key in which
-        S3 would replace `${filename}` can't be bound: ValueError.
+        All that is given is bound exactly. A key in which S3 would replace `${filename}` can't be bound: ValueError.
         """
         if "${filename}" in key:
             raise ValueError("a key with ${filename} would not be bound exactly")
-        escape, form, digests = self._escape, self._fields_before.copy(), ""
+        form, escape, digests = self._blanks[md5 is not None][sha256 is not None].copy(), self._escape, ""
         if md5 is not None:
             form["Content-MD5"] = md5
             digests = f'{{"Content-MD5": {escape(md5)}}}, '
         if sha256 is not None:
             form["x-amz-checksum-sha256"] = sha256
             digests += f'{{"x-amz-checksum-sha256": {escape(sha256)}}}, '
-        low, high = length_range
-        length = f'["content-length-range", {low}, {high}]'
-        rest = f"{self._beginning}{digests}{length}{self._middle}{escape(key)}{self._end}"
-        policy = b2a_base64(rest.encode(), newline=False)
         form["key"] = key
-        form.update(self._fields_after)
+        count = f"{length}"
+        rest = f'{self._beginning}{digests}["content-length-range", {count}, {count}{self._middle}{escape(key)}{self._end}'
+        policy = b2a_base64(rest.encode(), newline=False)
         form["policy"] = self._encoded + policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)
         return form
+
+
+def _blank_forms(before: Mapping[str, str], after: Mapping[str, str]) -> Sequence[Sequence[dict[str, str]]]:
+    """Give forms in which all fields have their place, by whether a file has an MD5 (0, 1), and a SHA-256."""
+
+    def blank(*present: bool) -> dict[str, str]:
+        own = [*compress(("Content-MD5", "x-amz-checksum-sha256"), present), "key"]
+        return {**before, **dict.fromkeys(own, ""), **after, "policy": "", "x-amz-signature": ""}
+
+    return [[blank(has_md5, has_sha256) for has_sha256 in (False, True)] for has_md5 in (False, True)]
 
 
 def _whole_second(moment: datetime) -> datetime:
@@ -348,11 +353,10 @@ class Signer:
         encoded = b2a_base64(beginning[:cut].encode("ascii"), newline=False)
         return PostTemplate(
             expires_at=expires_at,
-            fields_before=before,
-            fields_after=after,
+            blanks=_blank_forms(before, after),
             encoded=encoded.decode("ascii"),
             beginning=beginning[cut:],
-            middle=f', {_exact("bucket", bucket)}, {{"key": ',
+            middle=f'], {_exact("bucket", bucket)}, {{"key": ',
             end="}, " + ", ".join([_exact(name, value) for name, value in after.items()]) + "]}",
             escape=encode_basestring_ascii if ascii_only else encode_basestring,
             mac=self._mac.starting_with(encoded),

@@ -15,7 +15,7 @@ _JSON_NOT_CACHED = ((b"content-type", b"application/json"), (b"cache-control", b
 
 
 class JsonInPieces:
-    """JSON that was made in pieces, and that no cache may keep. If it is large, it is sent so: neither joined nor copied.
+    """JSON that was made in pieces, for no cache to keep. If it is large, it is sent so: neither joined nor copied.
 
     It is an ASGI application, as Starlette's responses are.
     """

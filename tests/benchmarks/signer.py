@@ -79,8 +79,7 @@ def _measure(batch: Batch, scale: Scale) -> Rounds:
         _SECONDS,
         fixed={"acl": signing.acl_for(uploads[0].access) or "", "Content-Type": uploads[0].file.media_type},
     )
-    lengths = [(upload.file.length, upload.file.length) for upload in uploads]
-    bare = [(upload.key, length, upload.file.md5) for upload, length in zip(uploads, lengths, strict=True)]
+    bare = [(upload.key, upload.file.length, upload.file.md5) for upload in uploads]
     few, seconds = uploads[: max(1, count // 10)], scale.seconds / 30
     return in_turns(
         _SHORT_ROUNDS * scale.rounds,
