@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, repeat
 from typing import Self
 
 from attrs import define, evolve, field, frozen
@@ -66,6 +66,9 @@ class AuthorizedUploads:
     existing: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[tuple[_Signed, bool | None]]:
+        return self._compared() if self._found else zip(self.signed, repeat(None))
+
+    def _compared(self) -> Iterator[tuple[_Signed, bool | None]]:
         for signed in self.signed:
             exists = self.exists(signed.upload)
             if exists:

@@ -132,15 +132,14 @@ class Decision:
     def go_on(self, files: int) -> bool:
         """Decide the next `files` files at most, and say whether there are more."""
         batch, rules, uploads = self.batch, self.batch.rules.files, self._uploads
-        access, key_of, holder_of = batch.dataset.access, batch.pattern.key_of, self._by_key.setdefault
+        access, key_of = batch.dataset.access, batch.pattern.key_of
+        may_meet = not batch.pattern.keeps_paths_apart
         for path, declaration in islice(self._declarations, files):
             try:
                 file = DeclaredFile.parse(path, declaration, rules)
-                key = key_of(file)
-                upload = Upload(key, file, access)
-                known = holder_of(key, upload)
-                if known is not upload:
-                    _check_same_object(known.file, file, batch.rules.pattern)
+                upload = Upload(key_of(file), file, access)
+                if may_meet:
+                    self._check_key(upload)
             except InvalidInput as error:
                 error.path = path
                 self._problems.append(error)
@@ -159,6 +158,20 @@ class Decision:
         _check_quota(self.batch.principal, self.batch.dataset.access, self._uploads)
         return tuple(self._uploads)
 
+    def _check_key(self, upload: Upload) -> None:
+        """Raise `InvalidInput` (`key_conflict`) for the key of an earlier file.
+
+        Equal files of a dataset are one object where keys are made of the content; anywhere else one would be lost.
+        """
+        first, second = self._by_key.setdefault(upload.key, upload).file, upload.file
+        if first is second or (
+            self.batch.rules.pattern.is_content_addressed
+            and first.content == second.content
+            and first.media_type == second.media_type
+        ):
+            return
+        raise InvalidInput(ErrorCode.KEY_CONFLICT, f"this file and {str(first.path)!r} would have the same key")
+
 
 def plan_uploads(
     principal: Principal, metadata: Mapping[str, object], filedata: Mapping[str, object], rules: BatchRules
@@ -168,13 +181,6 @@ def plan_uploads(
     Raises what `Batch.open` and `Decision.uploads` raise.
     """
     return Decision(Batch.open(principal, metadata, filedata, rules)).uploads()
-
-
-def _check_same_object(first: DeclaredFile, second: DeclaredFile, pattern: KeyPattern) -> None:
-    # Equal files of a dataset are one object where keys are made of the content; anywhere else one would be lost.
-    if pattern.is_content_addressed and first.content == second.content and first.media_type == second.media_type:
-        return
-    raise InvalidInput(ErrorCode.KEY_CONFLICT, f"this file and {str(first.path)!r} would have the same key")
 
 
 def _check_quota(principal: Principal, access: Access, uploads: Iterable[Upload]) -> None:

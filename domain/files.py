@@ -237,7 +237,10 @@ class DeclaredFile:
         md5, sha256, media_type, name, parts = get("md5"), get("sha256"), get("type"), get("name"), get("parts")
         if md5 is None and sha256 is None and rules.require_digest:
             raise InvalidInput(ErrorCode.DIGEST_REQUIRED, "md5 or sha256 is required", field="md5")
-        length = _parse_length(get("length"), rules)
+        length = get("length")
+        # `True` is an int to Python, and 5.0 equals 5: only a real integer is a length.
+        if type(length) is not int or not 0 <= length <= rules.max_bytes:
+            raise _fault_in_length(length, rules)
         # By position, which is twice as fast as by name; there are ten thousand of these.
         return cls(
             relative_path,
@@ -259,17 +262,14 @@ class DeclaredFile:
         return (self.length, self.md5, self.sha256)
 
 
-def _parse_length(value: object, rules: FileRules) -> int:
-    # `True` is an int to Python, and 5.0 equals 5: only a real integer is a length.
+def _fault_in_length(value: object, rules: FileRules) -> InvalidInput:
     if type(value) is not int:
-        raise InvalidInput(
+        return InvalidInput(
             ErrorCode.INVALID_LENGTH, "length must be an integer: the file's size in bytes", field="length"
         )
     if value < 0:
-        raise InvalidInput(ErrorCode.INVALID_LENGTH, "length must not be negative", field="length")
-    if value > rules.max_bytes:
-        limit = f"length is over the limit of {rules.max_bytes} bytes"
-        if value <= rules.max_bytes_in_parts:
-            limit += ' for one request; the file can come in parts: send "accept": ["MULTIPART", "PUT", "POST"]'
-        raise InvalidInput(ErrorCode.FILE_TOO_LARGE, limit, field="length")
-    return value
+        return InvalidInput(ErrorCode.INVALID_LENGTH, "length must not be negative", field="length")
+    limit = f"length is over the limit of {rules.max_bytes} bytes"
+    if value <= rules.max_bytes_in_parts:
+        limit += ' for one request; the file can come in parts: send "accept": ["MULTIPART", "PUT", "POST"]'
+    return InvalidInput(ErrorCode.FILE_TOO_LARGE, limit, field="length")

@@ -90,6 +90,11 @@ class BatchPattern:
             return None
 
     @property
+    def keeps_paths_apart(self) -> bool:
+        """Whether files at different paths certainly have different keys."""
+        return self._path_folder is not None
+
+    @property
     def folder(self) -> str:
         """What all keys of the batch start with, up to its last slash; empty where they share nothing."""
         return self.start[: self.start.rfind("/") + 1]

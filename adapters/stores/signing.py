@@ -153,6 +153,7 @@ class _Batch:
         self._seconds = int(terms.lifetime.total_seconds())
         self._expires_at = signer.expires_at(self._seconds)
         self._url = signing.address.url
+        self._folder = f"{self._url}/"
 
 
 class _Forms(_Batch):
@@ -174,7 +175,7 @@ class _Forms(_Batch):
             file.sha256 if self._takes_sha256 else None,
         )
         form = PostForm(self._url, fields)
-        return SignedUpload(upload, form, f"{self._url}/{uri_encode_path(key)}", self._expires_at)
+        return SignedUpload(upload, form, self._folder + uri_encode_path(key), self._expires_at)
 
     def _template(self, kind: tuple[Access, str]) -> PostTemplate:
         access, media_type = kind
@@ -203,7 +204,7 @@ class _Puts(_Batch):
         headers = self._headers_of(upload)
         request = Request("PUT", address.bucket_origin, address.path_of(upload.key), headers=headers)
         put = PutRequest(self._signer.presign_url(request, self._seconds), headers)
-        return SignedUpload(upload, put, f"{self._url}/{uri_encode_path(upload.key)}", self._expires_at)
+        return SignedUpload(upload, put, self._folder + uri_encode_path(upload.key), self._expires_at)
 
     def _headers_of(self, upload: Upload) -> Mapping[str, str]:
         file, acl = upload.file, self._signing.acl_for(upload.access)

@@ -243,7 +243,9 @@ class PostTemplate:
             digests += f'{{"x-amz-checksum-sha256": {escape(sha256)}}}, '
         form["key"] = key
         count = f"{length}"
-        rest = f'{self._beginning}{digests}["content-length-range", {count}, {count}{self._middle}{escape(key)}{self._end}'
+        rest = (
+            f'{self._beginning}{digests}["content-length-range", {count}, {count}{self._middle}{escape(key)}{self._end}'
+        )
         policy = b2a_base64(rest.encode(), newline=False)
         form["policy"] = self._encoded + policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)

@@ -1,9 +1,11 @@
 """The wire format: what HTTP requests say, and what their answers look like. That of reading is in `wire_reads`."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import starmap
+from typing import Literal, cast
 from urllib.parse import unquote
 
 import orjson
@@ -19,7 +21,6 @@ from domain.errors import BitstoreError, ErrorCode, InvalidInput, Unauthenticate
 from domain.keys import RelativePath
 from domain.uploads import (
     PostForm,
-    PutRequest,
     SignedMultipart,
     SignedUpload,
     UploadMethod,
@@ -29,14 +30,12 @@ from entrypoints.http.decoding import decode_any_body, decode_body, raw_query_va
 from entrypoints.http.wire_types import (
     AuthorizedFile,
     FileVerdict,
-    FormUpload,
     FoundObject,
     InfoAnswer,
     MultipartBody,
     NextSteps,
     Parts,
     PartsUpload,
-    PutUpload,
     ResumeAnswer,
     StoreInfo,
     UploadBody,
@@ -134,7 +133,7 @@ def render_authorized(uploads: AuthorizedUploads, turns: Turns) -> Iterator[byte
 
     A piece is what can be made in one turn.
     """
-    return render_members(((one.upload.file.path, _signed_upload(one, exists)) for one, exists in uploads), turns)
+    return render_members(starmap(_member, uploads), turns)
 
 
 def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
@@ -147,7 +146,7 @@ def frame_authorized(files: Sequence[bytes]) -> Sequence[bytes]:
 
 def render_verdicts(verdicts: Iterable[tuple[RelativePath, Verdict]], turns: Turns) -> Iterator[bytes]:
     """Write the files of a /verify answer likewise, for `frame_verdicts`."""
-    return render_members(((path, _verdict(verdict)) for path, verdict in verdicts), turns)
+    return render_members(((str(path), _verdict(verdict)) for path, verdict in verdicts), turns)
 
 
 def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
@@ -155,17 +154,26 @@ def frame_verdicts(files: Sequence[bytes]) -> Sequence[bytes]:
     return b'{"files":{', *files, b"}}"
 
 
-def render_members(files: Iterator[tuple[str, object]], turns: Turns) -> Iterator[bytes]:
+def render_members(members: Iterator[tuple[str, object]], turns: Turns) -> Iterator[bytes]:
     """Write the members of a JSON object, in pieces; a piece is what can be made in one turn."""
     comma = b""
-    while some := turns.take(files):
-        yield comma + orjson.dumps({str(path): value for path, value in some})[1:-1]
+    while some := turns.take(members):
+        yield comma + orjson.dumps(dict(some))[1:-1]
         comma = b","
 
 
-def _signed_upload(signed: SignedUpload | SignedMultipart, exists: bool | None) -> AuthorizedFile:  # noqa: FBT001 - a value to write
+class _WholeUpload(AuthorizedFile, total=False):
+    """A `FormUpload` or a `PutUpload`, while it is put together."""
+
+    upload_method: Literal["POST", "PUT"]
+    upload_url: str
+    upload_query: Mapping[str, str]
+    upload_headers: Mapping[str, str]
+
+
+def _member(signed: SignedUpload | SignedMultipart, exists: bool | None) -> tuple[str, AuthorizedFile]:  # noqa: FBT001 - a value to write
     file = signed.upload.file
-    answer: AuthorizedFile = {
+    answer: _WholeUpload = {
         "name": file.name,
         "type": file.media_type,
         "length": file.length,
@@ -177,17 +185,15 @@ def _signed_upload(signed: SignedUpload | SignedMultipart, exists: bool | None) 
         answer["md5-hash"] = file.md5
     if file.sha256 is not None:
         answer["sha256-hash"] = file.sha256
-    return _with_parts(answer, signed) if isinstance(signed, SignedMultipart) else _with_request(answer, signed.request)
-
-
-def _with_request(answer: AuthorizedFile, request: PostForm | PutRequest) -> FormUpload | PutUpload:
+    if isinstance(signed, SignedMultipart):
+        return str(file.path), cast(PartsUpload, {**answer, **_parts(signed)})
+    request = signed.request
+    answer["upload_url"] = request.url
     if isinstance(request, PostForm):
-        return {**answer, "upload_method": "POST", "upload_url": request.url, "upload_query": request.fields}
-    return {**answer, "upload_method": "PUT", "upload_url": request.url, "upload_headers": request.headers}
-
-
-def _with_parts(answer: AuthorizedFile, signed: SignedMultipart) -> PartsUpload:
-    return {**answer, **_parts(signed)}
+        answer["upload_method"], answer["upload_query"] = "POST", request.fields
+    else:
+        answer["upload_method"], answer["upload_headers"] = "PUT", request.headers
+    return str(file.path), answer
 
 
 def _parts(signed: SignedMultipart) -> Parts:
