@@ -152,7 +152,8 @@ class Decision:
 
         Raises `InvalidBatch` with every bad file, or `AccessDenied` (over quota).
         """
-        self.go_on(len(self.batch.filedata))
+        while len(self._uploads) + len(self._problems) < len(self.batch.filedata):
+            self.go_on(len(self.batch.filedata))
         if self._problems:
             raise InvalidBatch(self._problems)
         _check_quota(self.batch.principal, self.batch.dataset.access, self._uploads)

@@ -83,7 +83,8 @@ class S3Signing:
     def _batch(self, terms: UploadTerms, now: datetime) -> "_Forms | _Puts":
         """Give what batches of these terms have in common; those of one second have it from each other."""
         credentials = self.credentials()
-        common = (credentials, self.public_acl(), terms, now.replace(microsecond=0))
+        second = now.replace(microsecond=0)
+        common = (credentials, self.public_acl(), terms.method, terms.lifetime, terms.overwrite, second)
         latest = self._latest
         if latest.batch is None or latest.common != common:
             kind = _Forms if terms.method is UploadMethod.POST else _Puts

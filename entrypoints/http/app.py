@@ -13,6 +13,7 @@ from attrs import evolve
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -90,7 +91,7 @@ def create_app(
         *_store_routes(service, clock, limits),
         *page_routes(root, service.store.signer.url_prefixes("")[0]),
     ]
-    app = Starlette(
+    app = _App(
         routes=routes,
         middleware=[
             Middleware(
@@ -109,6 +110,16 @@ def create_app(
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _App(Starlette):
+    """Starlette but for its outermost middleware, whose work `Watch` does."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        for kind, args, options in reversed(self.user_middleware):
+            app = kind(app, *args, **options)
+        return app
 
 
 class _Api:

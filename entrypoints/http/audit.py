@@ -33,9 +33,11 @@ class Audit:
         """Note a batch whose files have all been signed."""
         counters, dataset, amounts = self.counters, uploads.dataset, uploads.amounts
         files = size = 0
+        methods = {}
         for method, amount in amounts.items():
             counters.authorized_files[method] += amount.files
             counters.authorized_bytes[method] += amount.bytes
+            methods[str(method)] = amount.files
             files += amount.files
             size += amount.bytes
         counters.existing_files += uploads.existing
@@ -46,10 +48,10 @@ class Audit:
                 "userid": principal.userid,
                 "owner": dataset.owner,
                 "dataset": dataset.dataset,
-                "access": dataset.access.value,
+                "access": dataset.access,
                 "files": files,
                 "bytes": size,
-                "methods": {method.value: amount.files for method, amount in amounts.items()},
+                "methods": methods,
                 "existing": uploads.existing,
             },
         )
