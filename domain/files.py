@@ -1,9 +1,9 @@
 """What a client declares of a file: its digests, media type, length and name."""
 
-import base64
 import hashlib
 import mimetypes
 import re
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Self
@@ -46,7 +46,7 @@ class _Digest(CheckedText):
     @property
     def raw(self) -> bytes:
         """The digest's bytes."""
-        return base64.b64decode(self)
+        return a2b_base64(self)
 
     @property
     def hex(self) -> str:
@@ -56,7 +56,7 @@ class _Digest(CheckedText):
     @classmethod
     def of(cls, raw: bytes) -> Self:
         """Make the digest whose bytes are `raw`."""
-        return cls(base64.b64encode(raw).decode("ascii"))
+        return cls(b2a_base64(raw, newline=False).decode("ascii"))
 
 
 def _fault_in_digest(value: str, canonical: re.Pattern[str], size: int) -> str | None:
