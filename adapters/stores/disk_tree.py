@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from adapters.stores.disk_walk import OBJECT, Walk, file_name, folder_of, hashed
+from adapters.stores.disk_walk import Walk, file_name, folder_of, path_of
 from adapters.stores.served_uploads import is_our_id
 from application.ports import StorageError, StorageFailed, StorageFull
 from domain.keys import ObjectKey
@@ -161,16 +161,18 @@ class Tree:
         A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look. Raises
         `StorageFailed` where all is missing.
         """
-        with translated("look for objects"):
+        try:
             self._make()
             try:
-                os.lstat("/".join([self._objects, *map(hashed, key.split("/"))]) + OBJECT)
+                os.lstat(f"{self._objects}/{path_of(folder_of(key))}{file_name(key)}")
             except FileNotFoundError:
                 os.lstat(self._objects)
                 return True
             except OSError:  # the path may be longer than paths can be
                 return False
-            return False
+        except OSError as error:
+            raise failure("look for objects", error) from error
+        return False
 
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""

@@ -6,6 +6,7 @@ What the tree looks like is told in `disk_tree`.
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Self
 
 from domain.keys import ObjectKey
@@ -35,6 +36,12 @@ def file_name(key: ObjectKey) -> str:
 def directories_of(folder: str) -> Sequence[str]:
     """Give the names of the directories that lead to a folder."""
     return [hashed(segment) for segment in folder.split("/")] if folder else []
+
+
+@lru_cache(maxsize=256)  # a path can have 33 kB
+def path_of(folder: str) -> str:
+    """Give the path of a folder's directory, below that of all objects; with a slash behind each name."""
+    return "".join([f"{name}/" for name in directories_of(folder)])
 
 
 class Walk:
