@@ -21,6 +21,10 @@ AUDIT_VENV := $(VENV)/audit
 AZURITE := $(VENV)/azurite
 PAGE_PACKAGES := $(VENV)/page-packages
 
+# Twice as many workers as a small machine has cores, because many tests wait. The tests of a file stay together: they
+# share servers and installations, which would otherwise be started anew by each worker.
+SPREAD := -n 4 --dist loadfile
+
 # A stamp is touched after its step has succeeded, so a finished step isn't done again. The tests' packages are installed
 # after the project's even under `make -j`, since both go into one environment.
 CREATED := $(VENV)/.created-by-$(if $(UV),uv,pip)
@@ -79,11 +83,11 @@ demo: install ## Start the service on a disk store and send a dataset through it
 	$(BIN)/bitstore demo $(ARGS)
 
 test: lint ## Lint, check types and run all tests but those that need Debian packages (ARGS go to pytest)
-	$(BIN)/python -m pytest -n 2 -m 'not debian' $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -m 'not debian' $(ARGS)
 
 test-all: lint ## The same with Ceph and a browser, from Debian packages: says which to install
 	@$(BIN)/python -m tests.debian
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 test-large: install-test ## Files of gigabytes: 6 GiB in parts, cut off and resumed, on disk and SeaweedFS; memory stays flat
 	BITSTORE_LARGE=1 $(BIN)/python -m pytest tests/entrypoints/test_large_files.py tests/entrypoints/http/test_store_memory.py $(ARGS)

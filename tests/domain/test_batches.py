@@ -22,6 +22,10 @@ RULES = BatchRules(KeyPattern.parse(DEFAULT_PATTERN), bits.RULES)
 ALICE = Principal(Owner("alice"), bits.SERVICE, may_upload=True)
 METADATA: Mapping[str, object] = {"owner": "alice", "name": "data"}
 EMPTY_MD5, OTHER_MD5 = "1B2M2Y8AsgTpgAmY7PhCfg==", "XUFAKrxLKna5cZ2REBfFkg=="
+EMPTY_SHA256, OTHER_SHA256 = (
+    "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+    "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
+)
 FILE: Mapping[str, object] = {"length": 5, "md5": EMPTY_MD5, "type": "text/csv"}
 
 
@@ -194,6 +198,27 @@ def test_exactly_the_files_after_the_first_of_each_key_conflict(paths: list[str]
         assert problems_of(filedata, rules) == [(path, ErrorCode.KEY_CONFLICT) for path in later]
     else:
         assert len(plan(filedata, rules=rules)) == len(paths)
+
+
+@given(
+    pattern=bits.patterns,
+    digests=st.dictionaries(
+        st.sampled_from(["x", "a/x", "b/x", "a/b/x", "a/y", "x.csv", "a/x.csv"]),
+        st.sampled_from([EMPTY_MD5, OTHER_MD5]),
+        min_size=2,
+    ),
+)
+def test_whatever_the_pattern_no_two_files_of_different_content_have_one_key(
+    pattern: KeyPattern, digests: dict[str, str]
+) -> None:
+    sha256 = {EMPTY_MD5: EMPTY_SHA256, OTHER_MD5: OTHER_SHA256}
+    filedata = {path: {**FILE, "md5": md5, "sha256": sha256[md5]} for path, md5 in digests.items()}
+    decided = attempt(plan, filedata, METADATA, ALICE, BatchRules(pattern, bits.RULES))
+    if not isinstance(decided, BitstoreError):
+        contents = {(upload.key, upload.file.md5) for upload in decided}
+        assert len(contents) == len({upload.key for upload in decided})
+        if not pattern.is_content_addressed:
+            assert len(contents) == len(filedata)
 
 
 @pytest.mark.parametrize("form", ["NFD", "NFKD"])
