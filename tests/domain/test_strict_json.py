@@ -9,12 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.strict_json import MAX_DEPTH, NotStrictJson, loads
+from domain.strict_json import MAX_DEPTH, NotStrictJson, loads, loads_in_steps
 
 Loads = Callable[[bytes], object]
 
-LOADS = {"the standard library": loads, "orjson": lambda data: loads(data, orjson.loads)}
-both = pytest.mark.parametrize("read", LOADS.values(), ids=LOADS.keys())
+
+def in_steps(data: bytes) -> object:
+    """Read in two steps, with others having their turn in between."""
+    steps = loads_in_steps(data, orjson.loads)
+    next(steps)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    return end.value.value
+
+
+LOADS = {"the standard library": loads, "orjson": lambda data: loads(data, orjson.loads), "orjson, in steps": in_steps}
+all_readers = pytest.mark.parametrize("read", LOADS.values(), ids=LOADS.keys())
 
 # Names and texts that look like members, with what begins, ends and escapes them.
 tricky = st.text(st.sampled_from('":\\,{}[] a\u00e9'), max_size=6) | st.sampled_from(['"a":', ':":', '\\":', "\u2028:"])
@@ -29,13 +39,13 @@ def written(value: object, *, ascii_only: bool) -> bytes:
     return json.dumps(value, ensure_ascii=ascii_only).encode()
 
 
-@both
+@all_readers
 @given(value=values, ascii_only=st.booleans())
 def test_what_was_written_is_read(read: Loads, value: object, ascii_only: bool) -> None:
     assert read(written(value, ascii_only=ascii_only)) == value
 
 
-@both
+@all_readers
 @given(names=st.lists(tricky, min_size=1, max_size=5), data=st.data(), ascii_only=st.booleans())
 def test_a_member_that_stands_twice_is_refused_wherever_it_is(
     read: Loads, names: list[str], data: st.DataObject, ascii_only: bool
@@ -49,13 +59,13 @@ def test_a_member_that_stands_twice_is_refused_wherever_it_is(
             read(around % text)
 
 
-@both
+@all_readers
 def test_two_spellings_of_one_name_are_one_name(read: Loads) -> None:
     with pytest.raises(NotStrictJson, match="twice"):
         read(b'{"a": 1, "\\u0061": 2}')
 
 
-@both
+@all_readers
 @pytest.mark.parametrize("open_close", [(b"[", b"]"), (b'{"a":', b"}")], ids=["lists", "objects"])
 def test_it_may_be_nested_only_so_deep(read: Loads, open_close: tuple[bytes, bytes]) -> None:
     opening, closing = open_close
@@ -65,14 +75,14 @@ def test_it_may_be_nested_only_so_deep(read: Loads, open_close: tuple[bytes, byt
             read(opening * depth + b"1" + closing * depth)
 
 
-@both
+@all_readers
 def test_thirty_two_levels_are_enough_for_anybody(read: Loads) -> None:
     read(b"[" * 32 + b"]" * 32)
     with pytest.raises(NotStrictJson, match="nested more than 32 levels deep"):
         read(b"[" * 33 + b"]" * 33)
 
 
-@both
+@all_readers
 @pytest.mark.parametrize("text", ["[[{", '{"a": [', "}"])
 def test_text_that_looks_nested_is_only_text(read: Loads, text: str) -> None:
     assert read(json.dumps(text).encode()) == text
@@ -98,14 +108,14 @@ def test_the_message_says_what_is_wrong(data: bytes, reason: str) -> None:
     assert str(refused.value) == reason
 
 
-@both
+@all_readers
 @given(data=st.binary(max_size=60) | st.text(st.sampled_from('{}[]":,\\ue1-+.0Nafin'), max_size=40).map(str.encode))
 def test_whatever_the_bytes_are_nothing_else_is_raised(read: Loads, data: bytes) -> None:
     with suppress(NotStrictJson):
         read(data)
 
 
-@both
+@all_readers
 @pytest.mark.parametrize(
     "data",
     [b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"\xef\xbb\xbf{}", b'"\xff"', "{}".encode("utf-16"), b"", b"{} {}"],
