@@ -277,6 +277,8 @@ def test_a_dataset_has_a_name_by_either_member(metadata: Mapping[str, object], d
         {"name": 1},
         {"name": 1, "dataset": True},
         {"name": ["data"]},
+        {"dataset": "a/b"},
+        {"name": None, "dataset": ".."},
         {},
     ],
 )

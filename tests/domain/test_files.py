@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from domain.errors import ErrorCode, InvalidInput
@@ -131,6 +131,7 @@ def test_a_length_is_kept(length: int) -> None:
 
 
 @given(miss=bits.near_miss_lengths)
+@example(miss=bits.NearMiss(-1, "negative"))
 def test_what_is_almost_a_length_is_refused(miss: bits.NearMiss) -> None:
     too_large = type(miss.value) is int and miss.value > 0
     refusal = refusal_of(PATH, {**GOOD, "length": miss.value})

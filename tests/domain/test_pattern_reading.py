@@ -108,6 +108,7 @@ def test_a_path_that_is_read_off_a_key_is_the_one_that_was_declared(
     path = batch.path_of(key)
     assert path == (file.path if tells else None)
     assert path is None or isinstance(path, RelativePath)
+    assert batch.keeps_paths_apart == tells
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,11 @@ class _Loaded(_Plugin):
         return True
 
     def _watch(self, session: pytest.Session) -> int:
+        # What an earlier test has left in a cache, a later one doesn't run.
+        caches = [thing for thing in vars(sys.modules[self.target.name]).values() if hasattr(thing, "cache_clear")]
         for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+            for cache in caches:
+                cache.cache_clear()
             self.noted.clear()
             start = time.perf_counter()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
