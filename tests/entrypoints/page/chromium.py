@@ -48,6 +48,10 @@ class BrowserFailed(AssertionError):
     """The browser refused a command, or a page raised."""
 
 
+class PageLeft(BrowserFailed):
+    """The page went to another one, or was loaded anew, before it had answered."""
+
+
 @define
 class Chromium:
     """The browser's end of the pipe. One thread alone may use it."""
@@ -75,7 +79,8 @@ class Chromium:
             if answer.get("id") != self._last_id:
                 self.events.append(answer)
             elif "error" in answer:
-                raise BrowserFailed(f"{method}: {answer['error']}")
+                kind = PageLeft if "navigated" in answer["error"].get("message", "") else BrowserFailed
+                raise kind(f"{method}: {answer['error']}")
             else:
                 return answer["result"]
 
@@ -139,12 +144,18 @@ class Page:
         self.call("Runtime.evaluate", expression=f"void (async () => {expression})().catch(() => 0)")
 
     def wait(self, condition: str, *, seconds: float = _SECONDS) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true, if need be of the page that comes next."""
         deadline = time.monotonic() + seconds
-        while not self.evaluate(f"Boolean({condition})"):
+        while not self._holds(condition):
             if time.monotonic() > deadline:
                 raise BrowserFailed(f"not so within {seconds:g} s: {condition}\n{self.text('body')}\n{self.faults()}")
             time.sleep(_POLL_SECONDS)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.evaluate(f"Boolean({condition})"))
+        except PageLeft:
+            return False
 
     def text(self, selector: str) -> str:
         """What a person reads in an element."""
