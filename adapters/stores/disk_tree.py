@@ -161,7 +161,7 @@ class Tree:
         A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look. Raises
         `StorageFailed` where all is missing.
         """
-        try:
+        with translated("look for objects"):
             self._make()
             try:
                 os.lstat(f"{self._objects}/{path_of(folder_of(key))}{file_name(key)}")
@@ -170,9 +170,7 @@ class Tree:
                 return True
             except OSError:  # the path may be longer than paths can be
                 return False
-        except OSError as error:
-            raise failure("look for objects", error) from error
-        return False
+            return False
 
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""

@@ -83,8 +83,7 @@ class S3Signing:
     def _batch(self, terms: UploadTerms, now: datetime) -> "_Forms | _Puts":
         """Give what batches of these terms have in common; those of one second have it from each other."""
         credentials = self.credentials()
-        second = now.replace(microsecond=0)
-        common = (credentials, self.public_acl(), terms.method, terms.lifetime, terms.overwrite, second)
+        common = (credentials, self.public_acl(), terms, now.replace(microsecond=0))
         latest = self._latest
         if latest.batch is None or latest.common != common:
             kind = _Forms if terms.method is UploadMethod.POST else _Puts
@@ -154,7 +153,7 @@ class _Batch:
         self._seconds = int(terms.lifetime.total_seconds())
         self._expires_at = signer.expires_at(self._seconds)
         self._url = signing.address.url
-        self._folder = f"{self._url}/"
+        self._url_prefix = f"{self._url}/"
 
 
 class _Forms(_Batch):
@@ -176,7 +175,7 @@ class _Forms(_Batch):
             file.sha256 if self._takes_sha256 else None,
         )
         form = PostForm(self._url, fields)
-        return SignedUpload(upload, form, self._folder + uri_encode_path(key), self._expires_at)
+        return SignedUpload(upload, form, self._url_prefix + uri_encode_path(key), self._expires_at)
 
     def _template(self, kind: tuple[Access, str]) -> PostTemplate:
         access, media_type = kind
@@ -205,7 +204,7 @@ class _Puts(_Batch):
         headers = self._headers_of(upload)
         request = Request("PUT", address.bucket_origin, address.path_of(upload.key), headers=headers)
         put = PutRequest(self._signer.presign_url(request, self._seconds), headers)
-        return SignedUpload(upload, put, self._folder + uri_encode_path(upload.key), self._expires_at)
+        return SignedUpload(upload, put, self._url_prefix + uri_encode_path(upload.key), self._expires_at)
 
     def _headers_of(self, upload: Upload) -> Mapping[str, str]:
         file, acl = upload.file, self._signing.acl_for(upload.access)

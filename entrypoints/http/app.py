@@ -11,9 +11,7 @@ from typing import Any
 import orjson
 from attrs import evolve
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -21,7 +19,7 @@ from starlette.types import ASGIApp
 
 from application.multipart_uploads import MultipartRequest
 from application.ports import Probe, Startable
-from domain.errors import BitstoreError, ErrorCode, Unavailable
+from domain.errors import ErrorCode, Unavailable
 from domain.identity import Principal
 from entrypoints.counters import Counters
 from entrypoints.drain import Drain
@@ -103,7 +101,6 @@ def create_app(
             ),
             Middleware(Dispatch, routes=routes, refusals=refusals),
         ],
-        exception_handlers={BitstoreError: refusals.answer, HTTPException: refusals.answer_router},
         lifespan=_lifespan(
             [*service.startables, *([] if shared is None else [shared]), drain], Terms(limits.pace, drain)
         ),
@@ -113,10 +110,10 @@ def create_app(
 
 
 class _App(Starlette):
-    """Starlette but for its outermost middleware, whose work `Watch` does."""
+    """Starlette but for the middleware that answers errors, which `Watch` and `Dispatch` do."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        app: ASGIApp = self.router
         for kind, args, options in reversed(self.user_middleware):
             app = kind(app, *args, **options)
         return app

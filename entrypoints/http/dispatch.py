@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,28 +14,30 @@ Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class Dispatch:
-    """Asks the endpoint whose method and whole path a request has, and leaves all other requests to Starlette's router.
+    """Asks the endpoint whose method and whole path a request has; all other requests are for Starlette's `router`.
 
-    The router would try one pattern after the other, and have each request and each message of its answer go through
-    six functions more: a fifth of the time of a small request.
+    That would try one pattern after the other, and lead the messages of an answer through functions of its own: nearly
+    a tenth of the time of a small request. Whoever is asked, what it raises is answered here.
     """
 
-    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute], refusals: Refusals) -> None:
-        self._app = app
+    def __init__(self, router: ASGIApp, *, routes: Iterable[BaseRoute], refusals: Refusals) -> None:
+        self._router = router
         self._endpoints = endpoints_by_path(routes)
         self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None:
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope, receive)
+        answer: ASGIApp
         try:
-            answer = await endpoint(request)
+            if endpoint is None:
+                await self._router(scope, receive, send)
+                return
+            answer = await endpoint(Request(scope, receive))
         except BitstoreError as error:
-            answer = await self._refusals.answer(request, error)
+            answer = self._refusals.answer(error)
+        except HTTPException as error:
+            answer = self._refusals.answer_router(error)
         await answer(scope, receive, send)
 
 

@@ -6,7 +6,6 @@ from typing import Final
 import orjson
 from attrs import frozen
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.errors import (
@@ -80,19 +79,17 @@ class Refusals:
     audit: Audit
     realm: str
 
-    async def answer(self, _request: Request, error: Exception) -> Response:
+    def answer(self, error: BitstoreError) -> Response:
         """Answer what a use-case or a port raised."""
-        if not isinstance(error, BitstoreError):
-            raise error
         answer = error_response(error, realm=self.realm)
         self.audit.refused(error, answer.status_code)
         return answer
 
-    async def answer_router(self, _request: Request, error: Exception) -> Response:
+    def answer_router(self, error: HTTPException) -> Response:
         """Answer what the router raised: no such route, or not with this method."""
-        refusal = _ROUTER_REFUSALS.get(error.status_code if isinstance(error, HTTPException) else 500, _NOT_UNDERSTOOD)
+        refusal = _ROUTER_REFUSALS.get(error.status_code, _NOT_UNDERSTOOD)
         answer = error_response(refusal)
-        answer.headers.update(getattr(error, "headers", None) or {})
+        answer.headers.update(error.headers or {})
         self.audit.unrouted(refusal.code)
         return answer
 
