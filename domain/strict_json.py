@@ -38,7 +38,7 @@ def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
     standard library's.
     """
     value = _parsed(data, parse)
-    _refuse_duplicates(data, _count_members(data, value))
+    _refuse_duplicates(data, _count_members(value, _most_containers(data)))
     return value
 
 
@@ -46,7 +46,11 @@ def loads_in_steps(data: bytes, parse: Callable[[bytes], object]) -> Generator[N
     """Read likewise, for whoever must not do all of it at once. Nothing is given before all has been checked."""
     value = _parsed(data, parse)
     yield
-    _refuse_duplicates(data, _count_members(data, value))
+    containers = _most_containers(data)
+    yield
+    members = _count_members(value, containers)
+    yield
+    _refuse_duplicates(data, members)
     return value
 
 
@@ -65,9 +69,16 @@ def _parsed(data: bytes, parse: Callable[[bytes], object]) -> object:
         raise NotStrictJson("it has a number with too many digits") from error
 
 
-def _count_members(data: bytes, value: object) -> int:
-    """Count the members of all objects in `value`, which was read from `data`, and refuse it if it is too deep."""
-    unseen = data.count(b"{") + data.count(b"[")  # at least as many as there are containers
+def _most_containers(data: bytes) -> int:
+    """Give a number of objects and lists that there can't be more of than."""
+    return data.count(b"{") + data.count(b"[")
+
+
+def _count_members(value: object, unseen: int) -> int:
+    """Count the members of all objects in `value`, and refuse it if it is too deep.
+
+    At most `unseen` objects and lists are in it, so when so many were seen, nothing is looked into for more.
+    """
     members, depth = 0, 0
     level: list[Any] = [value]  # if it is no container, there is none in it either
     while level:

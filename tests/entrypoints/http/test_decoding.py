@@ -68,7 +68,7 @@ class TestBodies:
 
         body = json.dumps({**UPLOAD, "filedata": files})
         assert asyncio.run(decode_any_body(body.encode(), UploadBody, turns)).filedata == files
-        assert len(turns.pauses) == 1
+        assert turns.pauses
 
     @pytest.mark.parametrize(
         ("body", "code"),
