@@ -69,8 +69,10 @@ class AuthorizedUploads:
         return self._compared() if self._found else zip(self.signed, repeat(None))
 
     def _compared(self) -> Iterator[tuple[_Signed, bool | None]]:
+        found_at = self._found.get
         for signed in self.signed:
-            exists = self.exists(signed.upload)
+            # Most are new: of ten thousand, this is a glance at each.
+            exists = False if found_at(signed.upload.key, _NOT_TOLD) is None else self.exists(signed.upload)
             if exists:
                 self.existing += 1
             yield signed, exists
@@ -159,7 +161,8 @@ class AuthorizeUploads:
             return _Decided(uploads, None, iter(()), plans)
         method = wishes.choose_method(self.signer.capabilities, self.preferred_method)
         terms = UploadTerms(method, self.lifetime, wishes.overwrite)
-        return _Decided(uploads, method, iter(self.signer.sign_uploads(whole, terms, now)), plans)
+        signed = self.signer.sign_uploads(_let_go(list(whole)), terms, now)
+        return _Decided(uploads, method, iter(signed), plans)
 
     def _plans(
         self, uploads: Sequence[Upload], wishes: UploadWishes, multipart: Multipart
@@ -200,12 +203,13 @@ class AuthorizeUploads:
         looking = self.turns.start(answer)
         try:
             ahead: list[SignedUpload] = []
+            await self.turns.pause()  # a store that need not be waited for has answered then
             while len(ahead) < _SIGNED_AHEAD and not looking.done():
-                await self.turns.pause()
                 some = self.turns.take(signed)
                 if not some:
                     break
                 ahead += some
+                await self.turns.pause()
             return await looking, ahead
         finally:
             looking.cancel()
@@ -233,6 +237,13 @@ def _in_order(
     for upload in uploads:
         signed = in_parts.get(upload)
         yield next(whole) if signed is None else signed
+
+
+def _let_go(uploads: list[Upload]) -> Iterator[Upload]:
+    """Give the uploads one by one, for the last time: to throw ten thousand away at once would hold others up."""
+    uploads.reverse()
+    while uploads:
+        yield uploads.pop()
 
 
 async def decide_uploads(batch: Batch, turns: Turns) -> Sequence[Upload]:
