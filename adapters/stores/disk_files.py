@@ -7,6 +7,7 @@ object's file in `disk_format`.
 import logging
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Self
@@ -97,12 +98,12 @@ def look_for(
     In a step the disk is asked for one directory or one file. Raises `StorageFailed`, also when a file is damaged;
     what was noted before is true.
     """
-    folders: dict[str, list[ObjectKey]] = {}
+    folders = defaultdict[str, list[ObjectKey]](list)
     for start in range(0, len(uploads), _SORTED_AT_ONCE):
         if start:
             yield
         for upload in uploads[start : start + _SORTED_AT_ONCE]:
-            folders.setdefault(folder_of(upload.key), []).append(upload.key)
+            folders[folder_of(upload.key)].append(upload.key)
     yield
     try:
         with tree.walk() as walk:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from adapters.stores.disk_walk import Walk, file_name, folder_of, path_of
+from adapters.stores.disk_walk import Walk, file_name, folder_of, path_to
 from adapters.stores.served_uploads import is_our_id
 from application.ports import StorageError, StorageFailed, StorageFull
 from domain.keys import ObjectKey
@@ -161,16 +161,19 @@ class Tree:
         A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look. Raises
         `StorageFailed` where all is missing.
         """
-        with translated("look for objects"):
+        try:  # `translated` would take as long as the look itself
             self._make()
             try:
-                os.lstat(f"{self._objects}/{path_of(folder_of(key))}{file_name(key)}")
+                os.lstat(f"{self._objects}/{path_to(key)}")
             except FileNotFoundError:
                 os.lstat(self._objects)
                 return True
             except OSError:  # the path may be longer than paths can be
                 return False
-            return False
+            else:
+                return False
+        except OSError as error:
+            raise failure("look for objects", error) from error
 
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""

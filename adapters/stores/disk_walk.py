@@ -38,9 +38,15 @@ def directories_of(folder: str) -> Sequence[str]:
     return [hashed(segment) for segment in folder.split("/")] if folder else []
 
 
+def path_to(key: ObjectKey) -> str:
+    """Give the path of an object's file, below the directory of all objects."""
+    folder, _, name = key.rpartition("/")
+    return f"{_path_of(folder)}{hashed(name)}{OBJECT}"
+
+
 @lru_cache(maxsize=256)  # a path can have 33 kB
-def path_of(folder: str) -> str:
-    """Give the path of a folder's directory, below that of all objects; with a slash behind each name."""
+def _path_of(folder: str) -> str:
+    """Give the path of a folder's directory likewise; with a slash behind each name."""
     return "".join([f"{name}/" for name in directories_of(folder)])
 
 
