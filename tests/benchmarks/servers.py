@@ -13,6 +13,10 @@ from pathlib import Path
 import urllib3
 import uvicorn
 from attrs import frozen
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from urllib3.exceptions import HTTPError
 
@@ -62,14 +66,21 @@ def bitstore_with_boto3(folder: Path, settings: Mapping[str, str]) -> Iterator[S
 
 
 @contextmanager
-def static(folder: Path, answers: Mapping[int, bytes]) -> Iterator[Server]:
-    """What answers with bytes that are there already; which, the length of the request's body says."""
+def static(folder: Path, answers: Mapping[int, bytes]) -> Iterator[tuple[Server, Server]]:
+    """What answers with bytes that are there already; which, the length of the request's body says.
+
+    The first is as little as ASGI allows, the second is what Starlette makes of it.
+    """
     kept = folder / "answers"
     kept.mkdir()
     for length, answer in answers.items():
         (kept / str(length)).write_bytes(answer)
-    with _running("tests.benchmarks.servers:static_answers", folder, {_ANSWERS: str(kept)}) as server:
-        yield server
+    settings = {_ANSWERS: str(kept)}
+    with (
+        _running("tests.benchmarks.servers:static_answers", folder, settings) as bare,
+        _running("tests.benchmarks.servers:static_answers_by_starlette", folder, settings) as starlette,
+    ):
+        yield bare, starlette
 
 
 @contextmanager
@@ -109,9 +120,27 @@ class _StaticAnswers:
 
 
 def static_answers() -> _StaticAnswers:
-    answers = {int(file.name): file.read_bytes() for file in Path(os.environ[_ANSWERS]).iterdir()}
+    answers = _kept_answers()
     tune_interpreter()
     return _StaticAnswers(answers)
+
+
+def static_answers_by_starlette() -> Starlette:
+    answers = _kept_answers()
+
+    async def authorize(request: Request) -> Response:
+        return Response(answers[len(await request.body())], media_type="application/json")
+
+    async def healthz(_request: Request) -> Response:
+        return Response()
+
+    routes = [Route("/rawstore/authorize", authorize, methods=["POST"]), Route("/healthz", healthz)]
+    tune_interpreter()
+    return Starlette(routes=routes)
+
+
+def _kept_answers() -> Mapping[int, bytes]:
+    return {int(file.name): file.read_bytes() for file in Path(os.environ[_ANSWERS]).iterdir()}
 
 
 if __name__ == "__main__":
