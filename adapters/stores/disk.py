@@ -130,11 +130,11 @@ class DiskObjects(
         first: have the root on a local disk, or mounted so that calls fail after a short while.
         """
         found: dict[ObjectKey, FoundObject | None] = {}
-        deadline = time.perf_counter() + patience.total_seconds()
         reason = "took too long"
         try:
             if len(uploads) == 1 and self._is_missing(uploads[0].key):
                 return Inspection({uploads[0].key: None})
+            deadline = time.perf_counter() + patience.total_seconds()
             steps = look_for(self._tree, uploads, found)
             if await self._look_here(steps, deadline) or await self._look_elsewhere(steps, deadline):
                 return Inspection(found)

@@ -146,8 +146,10 @@ class _Api:
         with self._places:
             asked = await wire.parse_upload_request(body, self._service.turns)
             uploads = await self._service.authorize_uploads(principal, asked, now)
-            pieces = wire.render_authorized(uploads, self._service.turns)
-            files = list(pieces) if len(asked.filedata) == 1 else await self._taking_turns(pieces)
+            if len(asked.filedata) == 1:
+                files: Sequence[bytes] = [wire.render_authorized_at_once(uploads)]
+            else:
+                files = await self._taking_turns(wire.render_authorized(uploads, self._service.turns))
         self._audit.authorized(principal, uploads)
         return JsonInPieces(wire.frame_authorized(files))
 
