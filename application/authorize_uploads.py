@@ -13,7 +13,6 @@ from domain.batches import Batch, BatchRules, DatasetMetadata, Decision
 from domain.errors import InvalidBatch, InvalidInput
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
-from domain.keys import ObjectKey
 from domain.multipart import PartPlan
 from domain.uploads import SignedMultipart, SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
 from domain.values import frozen_by_type
@@ -24,7 +23,7 @@ _SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
 _NOT_TOLD = FoundObject(-1)
-_NOTHING_TOLD: Mapping[ObjectKey, FoundObject | None] = {}
+_NOTHING_TOLD = Inspection({})
 
 _Signed = SignedUpload | SignedMultipart
 
@@ -62,14 +61,16 @@ class AuthorizedUploads:
     dataset: DatasetMetadata
     amounts: Mapping[UploadMethod, Amount]
     signed: Iterable[_Signed]
-    _found: Mapping[ObjectKey, FoundObject | None]
+    _inspection: Inspection
     existing: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[tuple[_Signed, bool | None]]:
-        return self._compared() if self._found else zip(self.signed, repeat(None))
+        if self._inspection.found:
+            return self._compared()
+        return zip(self.signed, repeat(False if self._inspection.nothing_there else None))
 
     def _compared(self) -> Iterator[tuple[_Signed, bool | None]]:
-        found_at = self._found.get
+        found_at = self._inspection.found.get
         for signed in self.signed:
             # Most are new: of ten thousand, this is a glance at each.
             exists = False if found_at(signed.upload.key, _NOT_TOLD) is None else self.exists(signed.upload)
@@ -79,7 +80,9 @@ class AuthorizedUploads:
 
     def exists(self, upload: Upload) -> bool | None:
         """Whether the file is there already; best effort, so None where the store could not tell, or not in time."""
-        found = self._found.get(upload.key, _NOT_TOLD)
+        if self._inspection.nothing_there:
+            return False
+        found = self._inspection.found.get(upload.key, _NOT_TOLD)
         if found is None or found is _NOT_TOLD:
             return None if found is _NOT_TOLD else False
         status = compare(upload.file, found)
@@ -135,17 +138,17 @@ class AuthorizeUploads:
         rules = self.rules if multipart is None else self.rules.in_parts
         batch = Batch.open(principal, request.metadata, request.filedata, rules)
         if self.inspector is None:
-            decided, found = await self._decide(batch, request.wishes, multipart, now), _NOTHING_TOLD
+            decided, inspection = await self._decide(batch, request.wishes, multipart, now), _NOTHING_TOLD
             signed: Iterable[SignedUpload] = decided.whole
         else:
             prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
             try:
                 decided = await self._decide(batch, request.wishes, multipart, now)
-                found, signed = await self._inspect(self.inspector, decided, now, prepared)
+                inspection, signed = await self._inspect(self.inspector, decided, now, prepared)
             finally:
                 if prepared is not None:
                     prepared.drop()
-        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, found)
+        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, inspection)
         if multipart is None or not decided.plans:
             return authorized
         return await _with_parts(multipart, decided, authorized, now)
@@ -185,16 +188,16 @@ class AuthorizeUploads:
 
     async def _inspect(
         self, inspector: ObjectInspector, decided: _Decided, now: datetime, prepared: Preparation | None
-    ) -> tuple[Mapping[ObjectKey, FoundObject | None], Iterable[SignedUpload]]:
+    ) -> tuple[Inspection, Iterable[SignedUpload]]:
         """Ask the store what it has, and sign some of many files meanwhile.
 
         A store that is slow or down doesn't stop signing, so its failure is not ours.
         """
         answer = inspector.inspect(decided.uploads, now, self.patience, prepared)
         if len(decided.uploads) <= _DECIDED_PER_TURN:
-            return (await answer).found, decided.whole
+            return await answer, decided.whole
         inspection, ahead = await self._sign_while(answer, decided.whole)
-        return inspection.found, chain(ahead, decided.whole)
+        return inspection, chain(ahead, decided.whole)
 
     async def _sign_while(
         self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]

@@ -147,11 +147,13 @@ class DownloadSigner(Protocol):
 class Inspection:
     """What a store said of some keys: None where it has no object. Keys that it did not tell about are left out.
 
-    `failure` says why, if it didn't answer as it should, or not in time.
+    `failure` says why, if it didn't answer as it should, or not in time. `nothing_there` says of all keys at once that
+    it has no object there, and none is in `found` then: this is told only to whoever gave the store time to prepare.
     """
 
     found: Mapping[ObjectKey, FoundObject | None]
     failure: Unavailable | None = None
+    nothing_there: bool = False
 
 
 class Preparation(Protocol):

@@ -75,6 +75,19 @@ class InspectionContract(ContractPart):
         assert inspection.failure is None
         assert [one.key for one in wanted if inspection.found[one.key] is not None] == [upload.key]
 
+    def test_asking_ahead_where_nothing_is_finds_nothing(self, harness: Harness, runner: asyncio.Runner) -> None:
+        upload, inspector = make_upload(), harness.store.inspector
+        wanted = [upload, *_neighbours_of(upload, CROWD)]
+
+        async def look() -> Inspection:
+            prepared = inspector.prepare(f"{_folder_of(upload)}/", len(wanted), utc_now())
+            return await inspector.inspect(wanted, utc_now(), PATIENCE, prepared)
+
+        inspection = runner.run(look())
+        assert inspection.failure is None
+        told = dict.fromkeys(one.key for one in wanted)
+        assert inspection.found == ({} if inspection.nothing_there else told)
+
     def test_impatience_is_no_error(self, harness: Harness, runner: asyncio.Runner) -> None:
         upload = self._stored(harness, "a.csv")
         inspection = runner.run(harness.store.inspector.inspect([upload], utc_now(), timedelta(0)))

@@ -20,6 +20,7 @@ from adapters.stores.disk_listing import FolderListing
 from adapters.stores.disk_multipart import DiskMultipart
 from adapters.stores.disk_threads import Arriving, as_unavailable, finished, taken
 from adapters.stores.disk_tree import Tree
+from adapters.stores.disk_walk import path_of_folder, path_to
 from application.ports import (
     IncomingObject,
     Inspection,
@@ -56,6 +57,16 @@ _WARY_SECONDS = 1.0
 
 One alone may only mean that another process had the processor.
 """
+
+
+class _NothingThere:
+    """What a glance at a folder told that isn't there."""
+
+    def drop(self) -> None:
+        """Do nothing: the glance is over."""
+
+
+_NOTHING_THERE = _NothingThere()
 
 
 class DiskObjects(
@@ -110,15 +121,20 @@ class DiskObjects(
         with as_unavailable():
             await finished(self._threads.submit(self._tree.remove, key))
 
-    def prepare(self, folder: str, files: int, now: datetime) -> None:
-        """Do nothing: looking costs too little to begin ahead."""
+    def prepare(self, folder: str, files: int, now: datetime) -> Preparation | None:  # noqa: ARG002 - the port's
+        """Glance at the folder of many files: before a dataset's first files there is none, which tells of all."""
+        if files > 1 and folder:
+            with suppress(StorageError):  # `inspect` will say so
+                if self._is_missing(path_of_folder(folder.removesuffix("/"))):
+                    return _NOTHING_THERE
+        return None
 
     async def inspect(
         self,
         uploads: Sequence[Upload],
         now: datetime,  # noqa: ARG002 - the port's, as what follows
         patience: timedelta,
-        prepared: Preparation | None = None,  # noqa: ARG002
+        prepared: Preparation | None = None,
     ) -> Inspection:
         """Look at the keys of `uploads`: what the disk says is exact, at any time.
 
@@ -130,9 +146,11 @@ class DiskObjects(
         first: have the root on a local disk, or mounted so that calls fail after a short while.
         """
         found: dict[ObjectKey, FoundObject | None] = {}
+        if prepared is _NOTHING_THERE:
+            return Inspection(found, nothing_there=True)
         reason = "took too long"
         try:
-            if len(uploads) == 1 and self._is_missing(uploads[0].key):
+            if len(uploads) == 1 and self._is_missing(path_to(uploads[0].key)):
                 return Inspection({uploads[0].key: None})
             deadline = time.perf_counter() + patience.total_seconds()
             steps = look_for(self._tree, uploads, found)
@@ -164,13 +182,13 @@ class DiskObjects(
             reason = str(error)
         raise Unavailable(ErrorCode.STORE_UNAVAILABLE, f"the disk store {reason}")
 
-    def _is_missing(self, key: ObjectKey) -> bool:
-        """Glance at one key, which may tell already that there is no object."""
+    def _is_missing(self, path: str) -> bool:
+        """Glance at one path, which may tell already that there is nothing."""
         began = time.perf_counter()
         if began < self._wary_until:
             return False
         try:
-            return self._tree.is_missing(key)
+            return self._tree.is_missing(path)
         finally:
             self._beware(began, time.perf_counter())
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from adapters.stores.disk_walk import Walk, file_name, folder_of, path_to
+from adapters.stores.disk_walk import Walk, file_name, folder_of
 from adapters.stores.served_uploads import is_our_id
 from application.ports import StorageError, StorageFailed, StorageFull
 from domain.keys import ObjectKey
@@ -155,8 +155,10 @@ class Tree:
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield directory
 
-    def is_missing(self, key: ObjectKey) -> bool:
-        """Tell in one system call that there surely is no object; False means that one has to look.
+    def is_missing(self, path: str) -> bool:
+        """Tell in one system call that there surely is nothing at a path below the directory of all objects.
+
+        False means that one has to look.
 
         A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look. Raises
         `StorageFailed` where all is missing.
@@ -164,7 +166,7 @@ class Tree:
         try:  # `translated` would take as long as the look itself
             self._make()
             try:
-                os.lstat(f"{self._objects}/{path_to(key)}")
+                os.lstat(f"{self._objects}/{path}")
             except FileNotFoundError:
                 os.lstat(self._objects)
                 return True

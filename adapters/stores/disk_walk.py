@@ -41,11 +41,11 @@ def directories_of(folder: str) -> Sequence[str]:
 def path_to(key: ObjectKey) -> str:
     """Give the path of an object's file, below the directory of all objects."""
     folder, _, name = key.rpartition("/")
-    return f"{_path_of(folder)}{hashed(name)}{OBJECT}"
+    return f"{path_of_folder(folder)}{hashed(name)}{OBJECT}"
 
 
 @lru_cache(maxsize=256)  # a path can have 33 kB
-def _path_of(folder: str) -> str:
+def path_of_folder(folder: str) -> str:
     """Give the path of a folder's directory likewise; with a slash behind each name."""
     return "".join([f"{name}/" for name in directories_of(folder)])
 

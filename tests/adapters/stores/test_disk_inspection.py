@@ -128,6 +128,56 @@ def test_a_missing_folder_answers_for_all_that_would_be_in_it(
     assert len(asked) == 2  # for the directory of all objects, and for the one that isn't there
 
 
+# Many files of one folder
+
+
+def look_ahead(store: DiskObjects, folder: str, uploads: Sequence[Upload]) -> Inspection:
+    async def scenario() -> Inspection:
+        return await store.inspect(uploads, NOW, PATIENCE, store.prepare(folder, len(uploads), NOW))
+
+    return asyncio.run(scenario())
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, uploads: Sequence[Upload]) -> Sequence[str]:
+    """What the disk is asked for from now on."""
+    assert uploads  # are stored already
+    asked: list[str] = []
+    for name in ("open", "access", "lstat"):
+        monkeypatch.setattr(os, name, _noting(asked, getattr(os, name)))
+    return asked
+
+
+def test_a_dataset_that_has_no_folder_yet_has_no_files_either(store: DiskObjects, asked: Sequence[str]) -> None:
+    wanted = [upload_to(ObjectKey(f"alice/new/{number}/{number}")) for number in range(50)]
+    assert look_ahead(store, "alice/new/", wanted) == Inspection({}, nothing_there=True)
+    assert len(asked) == 2  # for the folder, and for the directory of all objects
+
+
+def test_a_folder_that_is_there_is_looked_into(store: DiskObjects, uploads: Sequence[Upload]) -> None:
+    folder = uploads[0].key.removesuffix("0.csv")
+    wanted = [*uploads, upload_to(ObjectKey(f"{folder}3.csv"))]
+    inspection = look_ahead(store, folder, wanted)
+    assert not inspection.nothing_there
+    assert [found is not None for found in inspection.found.values()] == [True] * 3 + [False]
+
+
+@pytest.mark.parametrize(("folder", "files"), [("alice/new/", 1), ("", 50)])
+def test_no_folder_is_glanced_at_for_one_file_nor_where_there_is_none(
+    store: DiskObjects, asked: Sequence[str], folder: str, files: int
+) -> None:
+    assert store.prepare(folder, files, NOW) is None
+    assert not asked
+
+
+def test_a_glance_at_a_disk_that_is_gone_tells_nothing(
+    store: DiskObjects, root: Path, uploads: Sequence[Upload]
+) -> None:
+    assert look(store, uploads).failure is None
+    root.rename(root.with_name("elsewhere"))
+    assert_failed_after(look_ahead(store, "alice/new/", uploads), [])
+
+
 def _noting(asked: list[str], call: Callable[..., Any]) -> Callable[..., Any]:
     def noting(path: str, *args: Any, **kwargs: Any) -> Any:
         asked.append(path)
@@ -240,7 +290,9 @@ def test_when_steps_are_slow_again_threads_do_all_for_a_second(
     for _ in range(2):
         assert where() == [LOOP] + [THREAD] * 5
     assert where() == [THREAD] * 6
+    assert store.prepare("alice/new/", 50, NOW) is None
     timed.now += 1.1
+    assert store.prepare("alice/new/", 50, NOW) is not None
     assert where() == [LOOP] + [THREAD] * 5
     assert where() == [THREAD] * 6
     timed.now += 2.1
