@@ -211,7 +211,7 @@ class _SavedHmac:
 class PostTemplate:
     """The POST forms of a batch: they differ in digests, length and key, the rest is rendered once.
 
-    The policy's document is `beginning`, the digests, the length, `middle`, the key, `end`.
+    The policy's document is a beginning, the digests, the length, `middle`, the key, and an end.
     """
 
     expires_at: datetime
@@ -222,7 +222,9 @@ class PostTemplate:
     _beginning: str = field(repr=False)
     """What is left of the beginning."""
     _middle: str = field(repr=False)
-    _end: str = field(repr=False)
+    _ends: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    """The end, in base64 as far as it can be encoded apart from what stands before it; before that, the bytes that
+    can't. By how many bytes stand before it, modulo 3."""
     _escape: Callable[[str], str] = field(repr=False)
     _mac: _SavedHmac = field(repr=False, eq=False)
     """It has taken in what is encoded."""
@@ -243,10 +245,9 @@ class PostTemplate:
             digests += f'{{"x-amz-checksum-sha256": {escape(sha256)}}}, '
         form["key"] = key
         count = f"{length}"
-        rest = (
-            f'{self._beginning}{digests}["content-length-range", {count}, {count}{self._middle}{escape(key)}{self._end}'
-        )
-        policy = b2a_base64(rest.encode(), newline=False)
+        own = f'{self._beginning}{digests}["content-length-range", {count}, {count}{self._middle}{escape(key)}'.encode()
+        missing, end = self._ends[len(own) % 3]
+        policy = b2a_base64(own + missing, newline=False) + end
         form["policy"] = self._encoded + policy.decode("ascii")
         form["x-amz-signature"] = self._mac.hexdigest(policy)
         return form
@@ -260,6 +261,12 @@ def _blank_forms(before: Mapping[str, str], after: Mapping[str, str]) -> Sequenc
         return {**before, **dict.fromkeys(own, ""), **after, "policy": "", "x-amz-signature": ""}
 
     return [[blank(has_md5, has_sha256) for has_sha256 in (False, True)] for has_md5 in (False, True)]
+
+
+def _ends(end: str) -> Sequence[tuple[bytes, bytes]]:
+    # Base64 makes four characters of three bytes.
+    cuts = [-before % 3 for before in range(3)]
+    return [(end[:cut].encode("ascii"), b2a_base64(end[cut:].encode("ascii"), newline=False)) for cut in cuts]
 
 
 def _whole_second(moment: datetime) -> datetime:
@@ -350,7 +357,6 @@ class Signer:
         beginning = f'{{"expiration": "{expiration}", "conditions": [' + "".join(
             [f"{_exact(name, value)}, " for name, value in before.items()]
         )
-        # Base64 makes four characters of three bytes.
         cut = len(beginning) // 3 * 3
         encoded = b2a_base64(beginning[:cut].encode("ascii"), newline=False)
         return PostTemplate(
@@ -359,7 +365,7 @@ class Signer:
             encoded=encoded.decode("ascii"),
             beginning=beginning[cut:],
             middle=f'], {_exact("bucket", bucket)}, {{"key": ',
-            end="}, " + ", ".join([_exact(name, value) for name, value in after.items()]) + "]}",
+            ends=_ends("}, " + ", ".join([_exact(name, value) for name, value in after.items()]) + "]}"),
             escape=encode_basestring_ascii if ascii_only else encode_basestring,
             mac=self._mac.starting_with(encoded),
         )
