@@ -132,11 +132,11 @@ class Decision:
     def go_on(self, files: int) -> bool:
         """Decide the next `files` files at most, and say whether there are more."""
         batch, rules, uploads = self.batch, self.batch.rules.files, self._uploads
-        access, key_of = batch.dataset.access, batch.pattern.key_of
+        access, key_of, parse = batch.dataset.access, batch.pattern.key_of, DeclaredFile.parse
         may_meet = not batch.pattern.keeps_paths_apart
         for path, declaration in islice(self._declarations, files):
             try:
-                file = DeclaredFile.parse(path, declaration, rules)
+                file = parse(path, declaration, rules)
                 upload = Upload(key_of(file), file, access)
                 if may_meet:
                     self._check_key(upload)

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import RelativePath
-from domain.values import CheckedText, frozen_by_type
+from domain.values import CheckedText, checked, frozen_by_type
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 MAX_NAME_BYTES = 1024
@@ -228,7 +228,7 @@ class DeclaredFile:
         `declaration` is a mapping with `length`, `md5`, `sha256`, `type`, `name` and `parts`. Unknown members are
         ignored; members that are None count as absent. Raises `InvalidInput`.
         """
-        relative_path = RelativePath(path)
+        relative_path = checked(RelativePath, path)
         if type(declaration) is not dict and not isinstance(declaration, Mapping):
             raise InvalidInput(
                 ErrorCode.INVALID_FILE, "a file is declared as an object with length, md5, type and name"
@@ -250,9 +250,9 @@ class DeclaredFile:
                 if media_type is None
                 else (_known_media_type if type(media_type) is str else MediaType)(media_type)
             ),
-            FileName(relative_path.basename if name is None else name),
-            None if md5 is None else Md5(md5),
-            None if sha256 is None else Sha256(sha256),
+            checked(FileName, relative_path.basename if name is None else name),
+            None if md5 is None else checked(Md5, md5),
+            None if sha256 is None else checked(Sha256, sha256),
             None if parts is None else DeclaredParts.parse(parts, length),
         )
 

@@ -7,7 +7,7 @@ literal characters.
 
 import re
 import unicodedata
-from typing import Self
+from collections.abc import Callable
 
 from domain.errors import ErrorCode
 from domain.values import CheckedText
@@ -32,6 +32,8 @@ _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 # Most are words with single separators between them: one match answers for them.
 _is_plain_segment = re.compile(r"[A-Za-z0-9_-]++(?:[. ][A-Za-z0-9_-]++)*+").fullmatch
 _is_plain_path = re.compile(r"[A-Za-z0-9_-]++(?:[./ ][A-Za-z0-9_-]++)*+").fullmatch
+
+_unchecked = str.__new__
 
 
 def _fault_in_text(text: str) -> str | None:
@@ -143,15 +145,20 @@ class ObjectKey(CheckedText):
     noun = "the key"
     plain = staticmethod(_is_plain_path)
 
-    @classmethod
-    def inside(cls, folder: "ObjectKey", path: RelativePath) -> Self:
-        """Join a folder, which keeps all rules of a key itself, and a path in there.
+    @staticmethod
+    def inside(folder: "ObjectKey") -> Callable[[RelativePath], "ObjectKey"]:
+        """Give what joins this folder, which keeps all rules of a key itself, and a path in there.
 
         Only the rule of the length looks across a slash, which isn't part of any composed character either; so this is
-        a key if the result is short enough.
+        a key if the result is short enough. If it isn't, that raises `InvalidInput`.
         """
-        key = folder + "/" + path  # an f-string takes three times as long for subclasses of str
-        return str.__new__(cls, key) if len(key) <= MAX_SEGMENT_BYTES else cls(key)
+        start = f"{folder}/"
+
+        def join(path: RelativePath) -> ObjectKey:
+            key = start + path  # an f-string takes three times as long for subclasses of str
+            return _unchecked(ObjectKey, key) if len(key) <= MAX_SEGMENT_BYTES else ObjectKey(key)
+
+        return join
 
     @staticmethod
     def fault(value: str) -> str | None:

@@ -119,10 +119,10 @@ def test_what_is_nearly_a_variable_is_text(text: str) -> None:
 def test_a_path_in_a_folder_is_a_key_if_it_is_short_enough() -> None:
     for length in (1, 200, 251, 252, 253, 1_020):
         path = RelativePath("/".join(["x" * 97] * 11)[:length])
-        key = ObjectKey.inside(ObjectKey("abc"), path)
+        key = ObjectKey.inside(ObjectKey("abc"))(path)
         assert (key, type(key)) == (f"abc/{path}", ObjectKey)
     longest = RelativePath("/".join(["x" * 97] * 11)[:1_020])
-    assert_refused(lambda path: ObjectKey.inside(ObjectKey("abcd"), path), longest, ErrorCode.INVALID_KEY)
+    assert_refused(ObjectKey.inside(ObjectKey("abcd")), longest, ErrorCode.INVALID_KEY)
 
 
 @given(value=bits.not_a_string)
