@@ -132,7 +132,7 @@ class DiskObjects(
     async def inspect(
         self,
         uploads: Sequence[Upload],
-        now: datetime,  # noqa: ARG002 - the port's, as what follows
+        now: datetime,  # noqa: ARG002 - the port's
         patience: timedelta,
         prepared: Preparation | None = None,
     ) -> Inspection:
