@@ -16,7 +16,8 @@ _CONNECTIONS = {1: 16, 100: 8, 1_000: 4}
 _SINGLE_CONNECTIONS = 16
 _LONG, _FEW_ROUNDS = 5_000, 3
 """With boto3, requests for more files than this take seconds, so there are few rounds of them."""
-_JUDGED_FILES = 1_000
+_JUDGED_FILES, _SHORT_ROUNDS = 1_000, 3
+"""What is judged has shorter rounds, and so many times as many of them: a machine is seldom quiet for long."""
 # What is compared: with the default settings, and with the store not asked what it has.
 _KINDS = {True: "", False: ", INSPECT_ON_AUTHORIZE=false"}
 _STATIC = {"static": "a static answer", "Starlette": "a static answer by Starlette"}
@@ -73,10 +74,15 @@ def _measure(files: int, servers: Mapping[str, Server], load: Clients, scale: Sc
     for server in compared.values():
         server.post(body, token)
 
-    def rate_of(server: Server) -> Callable[[], float]:
-        return lambda: load.run(saturate, server.origin, request, connections, scale.seconds).rate
+    rounds, seconds = scale.rounds, scale.seconds
+    if files == _JUDGED_FILES:
+        rounds, seconds = _SHORT_ROUNDS * rounds, seconds / 2
+    elif files > _LONG:
+        rounds = min(_FEW_ROUNDS, rounds)
 
-    rounds = scale.rounds if files < _LONG else min(scale.rounds, _FEW_ROUNDS)
+    def rate_of(server: Server) -> Callable[[], float]:
+        return lambda: load.run(saturate, server.origin, request, connections, seconds).rate
+
     return in_turns(rounds, {name: rate_of(server) for name, server in compared.items()})
 
 
