@@ -36,7 +36,7 @@ _OTHER = "other"
 _UNANSWERED = "none"
 _VARY = (b"vary", b"Origin")
 # A query that came as a part of the path, by whatever mistake, may be a signed one all the same.
-_QUERY = re.compile(r"\?|x-amz-|signature=|jwt=", re.IGNORECASE)
+_QUERY = re.compile(r"\?|x-amz|signature=|jwt=", re.IGNORECASE)
 
 _ENDED: Final = Unavailable(
     ErrorCode.OVERLOADED, "the service ends before this could be done; try again", retry_after=5

@@ -181,6 +181,7 @@ _TARGETS: Sequence[Row] = [
     ("no query", DENIED, lambda target: target.partition("?")[0]),
     ("a query of nothing", DENIED, lambda target: target.partition("?")[0] + "?"),
     ("a query in the path", DENIED, replacing("?", "/")),
+    ("half a query in the path", DENIED, lambda target: target.replace("?", "/").replace("X-Amz-Algorithm", "X-Amz")),
     ("a query that is encoded", DENIED, replacing("?", "%3F")),
     ("a part of the path in capitals", MISMATCH, replacing("alice", "ALICE")),
     *[
