@@ -123,10 +123,8 @@ class DiskObjects(
 
     def prepare(self, folder: str, files: int, now: datetime) -> Preparation | None:  # noqa: ARG002 - the port's
         """Glance at the folder of many files: before a dataset's first files there is none, which tells of all."""
-        if files > 1 and folder:
-            with suppress(StorageError):  # `inspect` will say so
-                if self._is_missing(path_of_folder(folder.removesuffix("/"))):
-                    return _NOTHING_THERE
+        if files > 1 and folder and self._is_missing(path_of_folder(folder.removesuffix("/"))):
+            return _NOTHING_THERE
         return None
 
     async def inspect(

@@ -156,26 +156,19 @@ class Tree:
             yield directory
 
     def is_missing(self, path: str) -> bool:
-        """Tell in one system call that there surely is nothing at a path below the directory of all objects.
+        """Tell at a glance that there surely is nothing at a path below the directory of all objects.
 
-        False means that one has to look.
-
-        A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look. Raises
-        `StorageFailed` where all is missing.
+        False means that one has to look: something may be there, the path may be longer than paths can be, or all may
+        be missing. A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look.
         """
-        try:  # `translated` would take as long as the look itself
+        try:
             self._make()
-            try:
-                os.lstat(f"{self._objects}/{path}")
-            except FileNotFoundError:
-                os.lstat(self._objects)
-                return True
-            except OSError:  # the path may be longer than paths can be
-                return False
-            else:
-                return False
-        except OSError as error:
-            raise failure("look for objects", error) from error
+            os.lstat(f"{self._objects}/{path}")
+        except FileNotFoundError:
+            return os.access(self._objects, os.F_OK)
+        except OSError:
+            return False
+        return False
 
     def open_object(self, key: ObjectKey) -> int | None:
         """Open the object's file for reading; None if there isn't one. That the root itself is gone is an error."""
