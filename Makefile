@@ -99,7 +99,7 @@ test-hard: lint ## Try to break it for a quarter of an hour: fuzzing, faults, ki
 mutants: install-test ## Break each module that decides about security in every known way; fails on what no test notices (ARGS=domain/keys.py)
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-bench: install-test ## Measure against boto3, minio-py and no service at all, in 4 minutes (ARGS=signer: that part; ARGS=--help)
+bench: install-test ## Measure against boto3, minio-py and no service at all, in 5 minutes (ARGS=signer: that part; ARGS=--help)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 # Each list by itself, since two may pin the same package differently; all of them, whatever is found in one. A marker is
