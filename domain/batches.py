@@ -1,8 +1,8 @@
 """From what a client declares of a dataset to decided uploads, all of them or none."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, repeat
 from typing import Self
 
 from attrs import define, evolve, field, frozen
@@ -23,6 +23,9 @@ class Findability(StrEnum):
     UNLISTED = "unlisted"
     PRIVATE = "private"
 
+
+_MANY = 20
+"""How many files are decided faster together than one by one."""
 
 _ACCESS_BY_FINDABILITY: Mapping[str | None, Access] = {
     None: Access.PUBLIC,
@@ -131,21 +134,39 @@ class Decision:
 
     def go_on(self, files: int) -> bool:
         """Decide the next `files` files at most, and say whether there are more."""
-        batch, rules, uploads = self.batch, self.batch.rules.files, self._uploads
-        access, key_of, parse = batch.dataset.access, batch.pattern.key_of, DeclaredFile.parse
-        may_meet = not batch.pattern.keeps_paths_apart
-        for path, declaration in islice(self._declarations, files):
+        some = list(islice(self._declarations, files))
+        together = self._decide_together(some)
+        if together is None:
+            self._decide_one_by_one(some)
+        else:
+            self._uploads += together
+        return len(self._uploads) + len(self._problems) < len(self.batch.filedata)
+
+    def _decide_together(self, declared: Sequence[tuple[str, object]]) -> Sequence[Upload] | None:
+        """Decide files in two thirds of the time that it takes one by one; give None unless all is well with them."""
+        batch = self.batch
+        if len(declared) < _MANY or not batch.pattern.keeps_paths_apart:
+            return None
+        try:
+            files = DeclaredFile.parse_all(declared, batch.rules.files)
+            return list(map(Upload, batch.pattern.keys_of(files), files, repeat(batch.dataset.access)))
+        except InvalidInput:
+            return None
+
+    def _decide_one_by_one(self, declared: Sequence[tuple[str, object]]) -> None:
+        """Decide files, and note what is wrong with each that is refused."""
+        batch, rules = self.batch, self.batch.rules.files
+        for path, declaration in declared:
             try:
-                file = parse(path, declaration, rules)
-                upload = Upload(key_of(file), file, access)
-                if may_meet:
+                file = DeclaredFile.parse(path, declaration, rules)
+                upload = Upload(batch.pattern.key_of(file), file, batch.dataset.access)
+                if not batch.pattern.keeps_paths_apart:
                     self._check_key(upload)
             except InvalidInput as error:
                 error.path = path
                 self._problems.append(error)
             else:
-                uploads.append(upload)
-        return len(self._uploads) + len(self._problems) < len(batch.filedata)
+                self._uploads.append(upload)
 
     def uploads(self) -> tuple[Upload, ...]:
         """Give the uploads of all files, in order; what is not decided yet is decided now.

@@ -4,15 +4,16 @@ import hashlib
 import mimetypes
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Self
+from types import NoneType
+from typing import Self, TypeVar
 
 from attrs import evolve, frozen
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import RelativePath
-from domain.values import CheckedText, checked, frozen_by_type
+from domain.values import CheckedText, checked, each_matches, frozen_by_type
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 MAX_NAME_BYTES = 1024
@@ -59,6 +60,9 @@ class _Digest(CheckedText):
         return cls(b2a_base64(raw, newline=False).decode("ascii"))
 
 
+_AnyDigest = TypeVar("_AnyDigest", bound=_Digest)
+
+
 def _fault_in_digest(value: str, canonical: re.Pattern[str], size: int) -> str | None:
     if canonical.fullmatch(value):
         return None
@@ -79,6 +83,7 @@ class Md5(_Digest):
     code = ErrorCode.INVALID_MD5
     noun = "md5"
     plain = staticmethod(MD5_BASE64.fullmatch)
+    all_plain = staticmethod(each_matches(MD5_BASE64.pattern))
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -93,6 +98,7 @@ class Sha256(_Digest):
     code = ErrorCode.INVALID_SHA256
     noun = "sha256"
     plain = staticmethod(SHA256_BASE64.fullmatch)
+    all_plain = staticmethod(each_matches(SHA256_BASE64.pattern))
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -134,6 +140,7 @@ class FileName(CheckedText):
     code = ErrorCode.INVALID_NAME
     noun = "name"
     plain = staticmethod(str.isprintable)
+    all_plain = staticmethod(lambda names: "".join(names).isprintable())
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -230,36 +237,90 @@ class DeclaredFile:
         """
         relative_path = checked(RelativePath, path)
         if type(declaration) is not dict and not isinstance(declaration, Mapping):
-            raise InvalidInput(
-                ErrorCode.INVALID_FILE, "a file is declared as an object with length, md5, type and name"
-            )
+            raise _fault_in_declaration()
         get = declaration.get
         md5, sha256, media_type, name, parts = get("md5"), get("sha256"), get("type"), get("name"), get("parts")
         if md5 is None and sha256 is None and rules.require_digest:
-            raise InvalidInput(ErrorCode.DIGEST_REQUIRED, "md5 or sha256 is required", field="md5")
-        length = get("length")
-        # `True` is an int to Python, and 5.0 equals 5: only a real integer is a length.
-        if type(length) is not int or not 0 <= length <= rules.max_bytes:
-            raise _fault_in_length(length, rules)
+            raise _fault_in_digests()
+        length = _length(get("length"), rules)
         # By position, which is twice as fast as by name; there are ten thousand of these.
         return cls(
             relative_path,
             length,
-            (
-                MediaType.of_extension(relative_path.extension)
-                if media_type is None
-                else (_known_media_type if type(media_type) is str else MediaType)(media_type)
-            ),
+            _media_type(media_type, relative_path),
             checked(FileName, relative_path.basename if name is None else name),
             None if md5 is None else checked(Md5, md5),
             None if sha256 is None else checked(Sha256, sha256),
             None if parts is None else DeclaredParts.parse(parts, length),
         )
 
+    @classmethod
+    def parse_all(cls, declared: Sequence[tuple[object, object]], rules: FileRules) -> Sequence[Self]:
+        """Make the files that a client declares, each as `parse` makes it of its path and its declaration.
+
+        All paths are checked, then all digests, and so on, which takes half the time. Raises `InvalidInput` if `parse`
+        would for one of them; what, and for which, isn't told.
+        """
+        paths = RelativePath.each([path for path, _ in declared])
+        declarations = [one for _, one in declared if type(one) is dict or isinstance(one, Mapping)]
+        if len(declarations) < len(paths):
+            raise _fault_in_declaration()
+
+        def each(member: str) -> Sequence[object]:
+            return [declaration.get(member) for declaration in declarations]
+
+        md5, sha256 = each("md5"), each("sha256")
+        if rules.require_digest and _has_none(md5) and any(map(_are_none, md5, sha256)):
+            raise _fault_in_digests()
+        lengths = [_length(length, rules) for length in each("length")]
+        types = [_media_type(type_, path) for type_, path in zip(each("type"), paths, strict=True)]
+        names = [path.basename if name is None else name for name, path in zip(each("name"), paths, strict=True)]
+        parts = [
+            None if cut is None else DeclaredParts.parse(cut, length)
+            for cut, length in zip(each("parts"), lengths, strict=True)
+        ]
+        digests = _each_given(Md5, md5), _each_given(Sha256, sha256)
+        return list(map(cls, paths, lengths, types, FileName.each(names), *digests, parts))
+
     @property
     def content(self) -> tuple[int, Md5 | None, Sha256 | None]:
         """What identifies the bytes."""
         return (self.length, self.md5, self.sha256)
+
+
+def _media_type(value: object, path: RelativePath) -> MediaType:
+    if value is None:
+        return MediaType.of_extension(path.extension)
+    return (_known_media_type if type(value) is str else MediaType)(value)
+
+
+def _fault_in_declaration() -> InvalidInput:
+    return InvalidInput(ErrorCode.INVALID_FILE, "a file is declared as an object with length, md5, type and name")
+
+
+def _fault_in_digests() -> InvalidInput:
+    return InvalidInput(ErrorCode.DIGEST_REQUIRED, "md5 or sha256 is required", field="md5")
+
+
+def _has_none(values: Sequence[object]) -> bool:
+    return NoneType in map(type, values)
+
+
+def _are_none(one: object, other: object) -> bool:
+    return one is None and other is None
+
+
+def _each_given(kind: type[_AnyDigest], values: Sequence[object]) -> Sequence[_AnyDigest | None]:
+    if _has_none(values):
+        return [None if value is None else kind(value) for value in values]
+    return kind.each(values)
+
+
+def _length(value: object, rules: FileRules) -> int:
+    # `True` is an int to Python, and 5.0 equals 5: only a real integer is a length.
+    if type(value) is not int or not 0 <= value <= rules.max_bytes:
+        raise _fault_in_length(value, rules)
+    return value
 
 
 def _fault_in_length(value: object, rules: FileRules) -> InvalidInput:

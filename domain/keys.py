@@ -7,10 +7,11 @@ literal characters.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Self
 
 from domain.errors import ErrorCode
-from domain.values import CheckedText
+from domain.values import CheckedText, each_matches
 
 MAX_SEGMENT_BYTES = 255
 """The longest segment in bytes of UTF-8: the name limit of most file systems, where downloads end up."""
@@ -31,7 +32,8 @@ _FILENAME_VARIABLE = re.compile(r"\$\{filename\}", re.IGNORECASE)
 
 # Most are words with single separators between them: one match answers for them.
 _is_plain_segment = re.compile(r"[A-Za-z0-9_-]++(?:[. ][A-Za-z0-9_-]++)*+").fullmatch
-_is_plain_path = re.compile(r"[A-Za-z0-9_-]++(?:[./ ][A-Za-z0-9_-]++)*+").fullmatch
+_PLAIN_PATH = r"[A-Za-z0-9_-]++(?:[./ ][A-Za-z0-9_-]++)*+"
+_is_plain_path = re.compile(_PLAIN_PATH).fullmatch
 
 _unchecked = str.__new__
 
@@ -114,6 +116,7 @@ class RelativePath(CheckedText):
     code = ErrorCode.INVALID_PATH
     noun = "the path"
     plain = staticmethod(_is_plain_path)
+    all_plain = staticmethod(each_matches(_PLAIN_PATH))
 
     @staticmethod
     def fault(value: str) -> str | None:
@@ -145,20 +148,24 @@ class ObjectKey(CheckedText):
     noun = "the key"
     plain = staticmethod(_is_plain_path)
 
-    @staticmethod
-    def inside(folder: "ObjectKey") -> Callable[[RelativePath], "ObjectKey"]:
-        """Give what joins this folder, which keeps all rules of a key itself, and a path in there.
+    @classmethod
+    def inside(cls, folder: "ObjectKey", path: RelativePath) -> Self:
+        """Join a folder, which keeps all rules of a key itself, and a path in there.
 
         Only the rule of the length looks across a slash, which isn't part of any composed character either; so this is
-        a key if the result is short enough. If it isn't, that raises `InvalidInput`.
+        a key if the result is short enough.
         """
+        key = folder + "/" + path  # an f-string takes three times as long for subclasses of str
+        return _unchecked(cls, key) if len(key) <= MAX_SEGMENT_BYTES else cls(key)
+
+    @classmethod
+    def each_inside(cls, folder: "ObjectKey", paths: Sequence[RelativePath]) -> Sequence[Self]:
+        """Join a folder and each of some paths likewise."""
         start = f"{folder}/"
-
-        def join(path: RelativePath) -> ObjectKey:
-            key = start + path  # an f-string takes three times as long for subclasses of str
-            return _unchecked(ObjectKey, key) if len(key) <= MAX_SEGMENT_BYTES else ObjectKey(key)
-
-        return join
+        keys = [start + path for path in paths]
+        if max(map(len, keys), default=0) <= MAX_SEGMENT_BYTES:
+            return [_unchecked(cls, key) for key in keys]
+        return [cls(key) for key in keys]
 
     @staticmethod
     def fault(value: str) -> str | None:

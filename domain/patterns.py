@@ -1,7 +1,7 @@
 """Key patterns: the template that turns an owner, a dataset and a declared file into an object key."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Self
@@ -77,22 +77,22 @@ class BatchPattern:
     rest: tuple[tuple[str, str], ...]
     """The name of each field of the file, with the text behind it."""
 
-    _in_folder: Callable[[RelativePath], ObjectKey] | None = field(init=False, eq=False)
-    """Makes the keys, where each is the file's path in a folder that all share, which breaks no rule itself."""
+    _path_folder: ObjectKey | None = field(init=False)
+    """The folder that all share, where each key is the file's path in there, and the folder breaks no rule itself."""
 
-    @_in_folder.default
-    def _join_paths(self) -> Callable[[RelativePath], ObjectKey] | None:
+    @_path_folder.default
+    def _folder_of_paths(self) -> ObjectKey | None:
         if self.rest != (("path", ""),) or not self.start.endswith("/"):
             return None
         try:
-            return ObjectKey.inside(ObjectKey(self.start[:-1]))
+            return ObjectKey(self.start[:-1])
         except InvalidInput:  # what literal text and names make together need not be fit for a key
             return None
 
     @property
     def keeps_paths_apart(self) -> bool:
         """Whether files at different paths certainly have different keys."""
-        return self._in_folder is not None
+        return self._path_folder is not None
 
     @property
     def folder(self) -> str:
@@ -101,21 +101,27 @@ class BatchPattern:
 
     def key_of(self, file: DeclaredFile) -> ObjectKey:
         """Make the key of `file`. Raises `InvalidInput`: `invalid_key`, `digest_required`."""
-        if self._in_folder is not None:
-            return self._in_folder(file.path)
+        if self._path_folder is not None:
+            return ObjectKey.inside(self._path_folder, file.path)
         key = self.start
         for name, text in self.rest:
             of_path = _PATH_FIELDS.get(name)
             key += (of_path(file.path) if of_path else _DIGEST_FIELDS[name](file)) + text
         return ObjectKey(key)
 
+    def keys_of(self, files: Sequence[DeclaredFile]) -> Sequence[ObjectKey]:
+        """Make the key of each of `files`, as `key_of` does."""
+        if self._path_folder is not None:
+            return ObjectKey.each_inside(self._path_folder, [file.path for file in files])
+        return [self.key_of(file) for file in files]
+
     def key_at(self, path: RelativePath) -> ObjectKey:
         """Make the key of the file at `path`, where no field is a digest: see `KeyPattern.for_paths`.
 
         Raises `InvalidInput`: `invalid_key`.
         """
-        if self._in_folder is not None:
-            return self._in_folder(path)
+        if self._path_folder is not None:
+            return ObjectKey.inside(self._path_folder, path)
         return ObjectKey(self.start + "".join(_PATH_FIELDS[name](path) + text for name, text in self.rest))
 
     def covers(self, key: ObjectKey) -> bool:
@@ -124,7 +130,7 @@ class BatchPattern:
 
     def path_of(self, key: ObjectKey) -> RelativePath | None:
         """Give the path of the file whose key this is, where keys end in the path alone; else None."""
-        if self._in_folder is None or not self.covers(key):
+        if self._path_folder is None or not self.covers(key):
             return None
         return RelativePath(key[len(self.start) :])
 

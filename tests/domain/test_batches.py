@@ -398,6 +398,34 @@ def test_a_batch_that_is_decided_in_steps_comes_to_the_same(
         assert decision.uploads() == plan(filedata)
 
 
+MANY: Mapping[str, object] = {f"data/{number}.csv": FILE for number in range(60)}
+
+
+@pytest.mark.parametrize("template", [DEFAULT_PATTERN, "{owner}/{name}/{basename}", "{owner}/{md5_hex}"])
+@pytest.mark.parametrize("step", [1, 7, 25, 60, 100])
+def test_many_files_come_to_what_each_alone_comes_to(template: str, step: int) -> None:
+    rules = rules_for(template)
+    alone = [plan({path: declaration}, rules=rules) for path, declaration in MANY.items()]
+    decision = Decision(Batch.open(ALICE, METADATA, MANY, rules))
+    while decision.go_on(step):
+        pass
+    assert decision.uploads() == tuple(upload for uploads in alone for upload in uploads)
+
+
+@pytest.mark.parametrize("bad", [[0], [59], [3, 30], [20, 21, 22]])
+def test_of_many_files_each_bad_one_is_told(bad: list[int]) -> None:
+    paths = [f"data/{number}.csv" for number in bad]
+    assert problems_of({**MANY, **{path: {"length": 5} for path in paths}}) == [
+        (path, ErrorCode.DIGEST_REQUIRED) for path in paths
+    ]
+
+
+def test_of_many_files_none_has_the_key_of_another() -> None:
+    assert problems_of({**MANY, "more/30.csv": FILE}, rules_for("{owner}/{name}/{basename}")) == [
+        ("more/30.csv", ErrorCode.KEY_CONFLICT)
+    ]
+
+
 @given(limit=st.integers(1, 5), count=st.integers(1, 8))
 def test_a_batch_has_at_most_so_many_files(limit: int, count: int) -> None:
     rules = evolve(RULES, max_files=limit)

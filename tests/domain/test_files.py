@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
+from attrs import astuple
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -381,3 +382,74 @@ def test_whatever_is_declared_is_a_file_or_a_refusal_with_a_code(path: object, d
     else:
         assert isinstance(file, InvalidInput)
         assert_fit_to_be_shown(file)
+
+
+# --- Many files together ---
+
+_TOGETHER: list[object] = [
+    GOOD,
+    MappingProxyType(dict(GOOD)),
+    {"length": 0, "md5": MD5_OF_NOTHING},
+    {"length": 0, "sha256": SHA256_OF_NOTHING},
+    {"length": 0, "md5": MD5_OF_NOTHING, "sha256": SHA256_OF_NOTHING},
+    *({**GOOD, "length": length} for length in (bits.MAX_BYTES, bits.MAX_BYTES + 1, -1, True, 5.0, None)),
+    *({**GOOD, "type": media_type} for media_type in (None, "text/x; a=b", "text", "", 5, ["text/csv"])),
+    *({**GOOD, "name": name} for name in (None, "é", "n" * 256, "n" * 1025, "\x07", "", 5)),
+    *({**GOOD, "md5": md5} for md5 in (None, "", MD5_OF_NOTHING[:-1], f"{MD5_OF_NOTHING}\n", 5)),
+    *({**GOOD, "sha256": sha256} for sha256 in (SHA256_OF_NOTHING, "", MD5_OF_NOTHING, 5)),
+    *({**GOOD, "parts": parts} for parts in (None, {"size": 3}, {"size": 3, "md5": [MD5_OF_NOTHING] * 2}, {}, 1)),
+    {},
+    None,
+    [],
+]
+
+
+def assert_together_as_alone(declared: list[tuple[object, object]], rules: FileRules) -> None:
+    alone = [attempt(DeclaredFile.parse, path, declaration, rules) for path, declaration in declared]
+    together = attempt(DeclaredFile.parse_all, declared, rules)
+    if isinstance(together, InvalidInput):
+        assert together.code in [file.code for file in alone if isinstance(file, InvalidInput)]
+    else:
+        assert together == alone
+        values = [astuple(file, recurse=False) for file in together]
+        assert [[type(value) for value in file] for file in values] == [
+            [type(value) for value in astuple(file, recurse=False)] for file in alone if isinstance(file, DeclaredFile)
+        ]
+
+
+@pytest.mark.parametrize("declaration", _TOGETHER)
+@pytest.mark.parametrize(
+    "neighbours", [[], [GOOD], [GOOD, {"length": 0, "sha256": SHA256_OF_NOTHING}], [{"length": 1}]]
+)
+@pytest.mark.parametrize("require_digest", [True, False])
+def test_a_file_that_is_parsed_with_others_is_what_it_is_alone(
+    declaration: object, neighbours: list[object], require_digest: bool
+) -> None:
+    rules = FileRules(bits.MAX_BYTES, require_digest=require_digest)
+    assert_together_as_alone([("a.txt", declaration), *((PATH, other) for other in neighbours)], rules)
+    assert_together_as_alone([*((PATH, other) for other in neighbours), ("a.txt", declaration)], rules)
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a b", "a/b", "a\nb", "a\n", "é", "/a", "a" * 256, "/".join(["a" * 90] * 4), "", 5]
+)
+def test_a_path_that_is_parsed_with_others_is_what_it_is_alone(path: object) -> None:
+    assert_together_as_alone([("a.txt", GOOD), (path, GOOD)], bits.RULES)
+    assert_together_as_alone([(path, GOOD)], bits.RULES)
+
+
+def test_no_files_are_none() -> None:
+    assert DeclaredFile.parse_all([], bits.RULES) == []
+
+
+_whatever_path = st.one_of(bits.plain_segments, bits.path_texts, bits.near_miss_paths.map(lambda miss: miss.value))
+_whatever_declaration = st.one_of(
+    st.sampled_from(_TOGETHER), bits.declarations(), bits.near_miss_declarations().map(lambda miss: miss.value)
+)
+
+
+@given(declared=st.lists(st.tuples(_whatever_path, _whatever_declaration), max_size=4), require_digest=st.booleans())
+def test_files_that_are_parsed_together_are_what_each_is_alone(
+    declared: list[tuple[object, object]], require_digest: bool
+) -> None:
+    assert_together_as_alone(declared, FileRules(bits.MAX_BYTES, require_digest=require_digest))

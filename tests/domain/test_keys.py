@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import ErrorCode
+from domain.errors import ErrorCode, InvalidInput
 from domain.files import FileName, Md5, MediaType, Sha256
 from domain.keys import MAX_KEY_BYTES, MAX_SEGMENT_BYTES, Dataset, ObjectKey, Owner, RelativePath
 from domain.values import CheckedText
 from tests import strategies as bits
-from tests.domain.refusals import assert_refused
+from tests.domain.refusals import assert_refused, attempt
 
 SEGMENT_TYPES: list[type[CheckedText]] = [Owner, Dataset]
 PATH_TYPES: list[type[CheckedText]] = [RelativePath, ObjectKey]
@@ -116,13 +116,25 @@ def test_what_is_nearly_a_variable_is_text(text: str) -> None:
     assert_judged(SEGMENT_TYPES + PATH_TYPES, text, legal=True)
 
 
+def test_many_paths_are_what_each_is() -> None:
+    assert RelativePath.each(["a", "b/c d"]) == [RelativePath("a"), RelativePath("b/c d")]
+
+
 def test_a_path_in_a_folder_is_a_key_if_it_is_short_enough() -> None:
     for length in (1, 200, 251, 252, 253, 1_020):
         path = RelativePath("/".join(["x" * 97] * 11)[:length])
-        key = ObjectKey.inside(ObjectKey("abc"))(path)
+        key = ObjectKey.inside(ObjectKey("abc"), path)
         assert (key, type(key)) == (f"abc/{path}", ObjectKey)
+        assert [(key, type(key)) for key in ObjectKey.each_inside(ObjectKey("abc"), [RelativePath("a"), path])] == [
+            ("abc/a", ObjectKey),
+            (f"abc/{path}", ObjectKey),
+        ]
     longest = RelativePath("/".join(["x" * 97] * 11)[:1_020])
-    assert_refused(ObjectKey.inside(ObjectKey("abcd")), longest, ErrorCode.INVALID_KEY)
+    assert_refused(lambda path: ObjectKey.inside(ObjectKey("abcd"), path), longest, ErrorCode.INVALID_KEY)
+    assert_refused(lambda path: ObjectKey.each_inside(ObjectKey("abcd"), [path]), longest, ErrorCode.INVALID_KEY)
+    among_short_ones = [RelativePath("a"), longest, RelativePath("b")]
+    assert isinstance(attempt(ObjectKey.each_inside, ObjectKey("abcd"), among_short_ones), InvalidInput)
+    assert ObjectKey.each_inside(ObjectKey("abcd"), []) == []
 
 
 @given(value=bits.not_a_string)

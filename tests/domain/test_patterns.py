@@ -468,5 +468,13 @@ def test_what_text_and_a_name_make_together_keeps_the_rules_of_a_key(template: s
 @given(folder=st.one_of(bits.short_owners, bits.paths), path=bits.paths)
 def test_a_path_in_a_folder_is_a_key_exactly_if_both_together_are_one(folder: str, path: RelativePath) -> None:
     joined = f"{folder}/{path}"
-    key = attempt(ObjectKey.inside(ObjectKey(str(folder))), path)
+    key = attempt(ObjectKey.inside, ObjectKey(str(folder)), path)
     assert (key == joined) if ObjectKey.fault(joined) is None else isinstance(key, InvalidInput)
+
+
+@given(pattern=bits.patterns, files=st.lists(bits.declared_files(both_digests=True), max_size=4))
+def test_many_files_have_the_keys_that_each_has(pattern: KeyPattern, files: list[DeclaredFile]) -> None:
+    batch = pattern.for_batch(ALICE, Dataset("data"))
+    keys = batch.keys_of(files)
+    assert keys == [batch.key_of(file) for file in files]
+    assert {type(key) for key in keys} <= {ObjectKey}
