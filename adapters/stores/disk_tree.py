@@ -161,8 +161,9 @@ class Tree:
         False means that one has to look: something may be there, the path may be longer than paths can be, or all may
         be missing. A path that leads elsewhere, by a symbolic link, can't do harm here: it only makes us look.
         """
+        if not self._made:
+            return False
         try:
-            self._make()
             os.lstat(f"{self._objects}/{path}")
         except FileNotFoundError:
             return os.access(self._objects, os.F_OK)

@@ -226,6 +226,12 @@ def test_a_disk_that_refuses_to_tell_is_a_failure_and_nobody_s_absence(
         assert_failed_after(look(store, missing), [])
 
 
+def test_a_root_that_can_not_be_opened_is_a_failure_and_nobody_s_absence(root: Path, uploads: Sequence[Upload]) -> None:
+    newly_started = DiskObjects(root)
+    with Fault("open", errno.ENOENT, lambda name, *_: str(name) == str(root)).injected():
+        assert_failed_after(look(newly_started, uploads[:1]), [])
+
+
 def test_a_sandbox_that_hides_files_from_access_hides_no_object(
     store: DiskObjects, uploads: Sequence[Upload], missing: Sequence[Upload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
