@@ -185,10 +185,9 @@ class DiskObjects(
         began = time.perf_counter()
         if began < self._wary_until:
             return False
-        try:
-            return self._tree.is_missing(path)
-        finally:
-            self._beware(began, time.perf_counter())
+        missing = self._tree.is_missing(path)
+        self._beware(began, time.perf_counter())
+        return missing
 
     async def _look_here(self, steps: Generator[None, None, None], deadline: float) -> bool:
         """Take steps while the disk is fast and there is time; return whether these were all."""
