@@ -70,10 +70,8 @@ class AuthorizedUploads:
         return zip(self.signed, repeat(False if self._inspection.nothing_there else None))
 
     def _compared(self) -> Iterator[tuple[_Signed, bool | None]]:
-        found_at = self._inspection.found.get
         for signed in self.signed:
-            # Most are new: of ten thousand, this is a glance at each.
-            exists = False if found_at(signed.upload.key, _NOT_TOLD) is None else self.exists(signed.upload)
+            exists = self.exists(signed.upload)
             if exists:
                 self.existing += 1
             yield signed, exists
