@@ -15,6 +15,9 @@ from domain.patterns import BatchPattern, KeyPattern
 from domain.uploads import Access, Upload
 from domain.values import frozen_by_type
 
+_MANY = 20
+"""How many files are decided faster together than one by one."""
+
 
 class Findability(StrEnum):
     """Who is to find a dataset. Files of a private one can be read by its owner alone."""
@@ -23,9 +26,6 @@ class Findability(StrEnum):
     UNLISTED = "unlisted"
     PRIVATE = "private"
 
-
-_MANY = 20
-"""How many files are decided faster together than one by one."""
 
 _ACCESS_BY_FINDABILITY: Mapping[str | None, Access] = {
     None: Access.PUBLIC,
@@ -135,38 +135,35 @@ class Decision:
     def go_on(self, files: int) -> bool:
         """Decide the next `files` files at most, and say whether there are more."""
         some = list(islice(self._declarations, files))
-        together = self._decide_together(some)
-        if together is None:
-            self._decide_one_by_one(some)
-        else:
-            self._uploads += together
+        uploads = self._decide_together(some) or self._decide_one_by_one(some)
+        self._uploads += uploads if self.batch.pattern.keeps_paths_apart else filter(self._has_own_key, uploads)
         return len(self._uploads) + len(self._problems) < len(self.batch.filedata)
 
-    def _decide_together(self, declared: Sequence[tuple[str, object]]) -> Sequence[Upload] | None:
-        """Decide files in two thirds of the time that it takes one by one; give None unless all is well with them."""
-        batch = self.batch
-        if len(declared) < _MANY or not batch.pattern.keeps_paths_apart:
-            return None
+    def _decide_together(self, declared: Sequence[tuple[str, object]]) -> Sequence[Upload]:
+        """Decide files in two thirds of the time that it takes one by one; give none unless all is well with them."""
+        if len(declared) < _MANY:
+            return ()
         try:
-            files = DeclaredFile.parse_all(declared, batch.rules.files)
-            return list(map(Upload, batch.pattern.keys_of(files), files, repeat(batch.dataset.access)))
+            files = DeclaredFile.parse_all(declared, self.batch.rules.files)
+            keys = self.batch.pattern.keys_of(files)
         except InvalidInput:
-            return None
+            return ()
+        return list(map(Upload, keys, files, repeat(self.batch.dataset.access)))
 
-    def _decide_one_by_one(self, declared: Sequence[tuple[str, object]]) -> None:
+    def _decide_one_by_one(self, declared: Sequence[tuple[str, object]]) -> Iterator[Upload]:
         """Decide files, and note what is wrong with each that is refused."""
-        batch, rules = self.batch, self.batch.rules.files
         for path, declaration in declared:
             try:
-                file = DeclaredFile.parse(path, declaration, rules)
-                upload = Upload(batch.pattern.key_of(file), file, batch.dataset.access)
-                if not batch.pattern.keeps_paths_apart:
-                    self._check_key(upload)
+                file = DeclaredFile.parse(path, declaration, self.batch.rules.files)
+                key = self.batch.pattern.key_of(file)
             except InvalidInput as error:
-                error.path = path
-                self._problems.append(error)
+                self._refuse(path, error)
             else:
-                self._uploads.append(upload)
+                yield Upload(key, file, self.batch.dataset.access)
+
+    def _refuse(self, path: str, error: InvalidInput) -> None:
+        error.path = path
+        self._problems.append(error)
 
     def uploads(self) -> tuple[Upload, ...]:
         """Give the uploads of all files, in order; what is not decided yet is decided now.
@@ -180,19 +177,21 @@ class Decision:
         _check_quota(self.batch.principal, self.batch.dataset.access, self._uploads)
         return tuple(self._uploads)
 
-    def _check_key(self, upload: Upload) -> None:
-        """Raise `InvalidInput` (`key_conflict`) for the key of an earlier file.
+    def _has_own_key(self, upload: Upload) -> bool:
+        """Refuse a file (`key_conflict`) that has the key of an earlier one.
 
         Equal files of a dataset are one object where keys are made of the content; anywhere else one would be lost.
         """
         first, second = self._by_key.setdefault(upload.key, upload).file, upload.file
-        if first is second or (
+        has_own = first is second or (
             self.batch.rules.pattern.is_content_addressed
             and first.content == second.content
             and first.media_type == second.media_type
-        ):
-            return
-        raise InvalidInput(ErrorCode.KEY_CONFLICT, f"this file and {str(first.path)!r} would have the same key")
+        )
+        if not has_own:
+            message = f"this file and {str(first.path)!r} would have the same key"
+            self._refuse(second.path, InvalidInput(ErrorCode.KEY_CONFLICT, message))
+        return has_own
 
 
 def plan_uploads(

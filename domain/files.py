@@ -4,16 +4,16 @@ import hashlib
 import mimetypes
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import NoneType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from attrs import evolve, frozen
 
 from domain.errors import ErrorCode, InvalidInput
 from domain.keys import RelativePath
-from domain.values import CheckedText, checked, each_matches, frozen_by_type
+from domain.values import CheckedText, each_matches, frozen_by_type
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 MAX_NAME_BYTES = 1024
@@ -235,7 +235,7 @@ class DeclaredFile:
         `declaration` is a mapping with `length`, `md5`, `sha256`, `type`, `name` and `parts`. Unknown members are
         ignored; members that are None count as absent. Raises `InvalidInput`.
         """
-        relative_path = checked(RelativePath, path)
+        relative_path = RelativePath(path)
         if type(declaration) is not dict and not isinstance(declaration, Mapping):
             raise _fault_in_declaration()
         get = declaration.get
@@ -248,17 +248,17 @@ class DeclaredFile:
             relative_path,
             length,
             _media_type(media_type, relative_path),
-            checked(FileName, relative_path.basename if name is None else name),
-            None if md5 is None else checked(Md5, md5),
-            None if sha256 is None else checked(Sha256, sha256),
-            None if parts is None else DeclaredParts.parse(parts, length),
+            FileName(relative_path.basename if name is None else name),
+            None if md5 is None else Md5(md5),
+            None if sha256 is None else Sha256(sha256),
+            _parts(parts, length),
         )
 
     @classmethod
     def parse_all(cls, declared: Sequence[tuple[object, object]], rules: FileRules) -> Sequence[Self]:
         """Make the files that a client declares, each as `parse` makes it of its path and its declaration.
 
-        All paths are checked, then all digests, and so on, which takes half the time. Raises `InvalidInput` if `parse`
+        All paths are checked, then all digests, and so on, which takes less time. Raises `InvalidInput` if `parse`
         would for one of them; what, and for which, isn't told.
         """
         paths = RelativePath.each([path for path, _ in declared])
@@ -272,13 +272,10 @@ class DeclaredFile:
         md5, sha256 = each("md5"), each("sha256")
         if rules.require_digest and _has_none(md5) and any(map(_are_none, md5, sha256)):
             raise _fault_in_digests()
-        lengths = [_length(length, rules) for length in each("length")]
-        types = [_media_type(type_, path) for type_, path in zip(each("type"), paths, strict=True)]
+        lengths = _each_length(each("length"), rules)
+        types = _each_media_type(each("type"), paths)
         names = [path.basename if name is None else name for name, path in zip(each("name"), paths, strict=True)]
-        parts = [
-            None if cut is None else DeclaredParts.parse(cut, length)
-            for cut, length in zip(each("parts"), lengths, strict=True)
-        ]
+        parts = _each_parts(each("parts"), lengths)
         digests = _each_given(Md5, md5), _each_given(Sha256, sha256)
         return list(map(cls, paths, lengths, types, FileName.each(names), *digests, parts))
 
@@ -292,6 +289,12 @@ def _media_type(value: object, path: RelativePath) -> MediaType:
     if value is None:
         return MediaType.of_extension(path.extension)
     return (_known_media_type if type(value) is str else MediaType)(value)
+
+
+def _each_media_type(values: Sequence[object], paths: Sequence[RelativePath]) -> Iterable[MediaType]:
+    if set(map(type, values)) == {str}:
+        return map(_known_media_type, cast(Sequence[str], values))
+    return map(_media_type, values, paths)
 
 
 def _fault_in_declaration() -> InvalidInput:
@@ -321,6 +324,24 @@ def _length(value: object, rules: FileRules) -> int:
     if type(value) is not int or not 0 <= value <= rules.max_bytes:
         raise _fault_in_length(value, rules)
     return value
+
+
+def _each_length(values: Sequence[object], rules: FileRules) -> Sequence[int]:
+    if set(map(type, values)) == {int}:
+        lengths = cast(Sequence[int], values)
+        if min(lengths) >= 0 and max(lengths) <= rules.max_bytes:
+            return lengths
+    return [_length(value, rules) for value in values]
+
+
+def _parts(value: object, length: int) -> DeclaredParts | None:
+    return None if value is None else DeclaredParts.parse(value, length)
+
+
+def _each_parts(values: Sequence[object], lengths: Sequence[int]) -> Iterable[DeclaredParts | None]:
+    if values.count(None) == len(values):
+        return cast(Sequence[None], values)
+    return map(_parts, values, lengths)
 
 
 def _fault_in_length(value: object, rules: FileRules) -> InvalidInput:

@@ -8,6 +8,7 @@ literal characters.
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Self
 
 from domain.errors import ErrorCode
@@ -164,7 +165,7 @@ class ObjectKey(CheckedText):
         start = f"{folder}/"
         keys = [start + path for path in paths]
         if max(map(len, keys), default=0) <= MAX_SEGMENT_BYTES:
-            return [_unchecked(cls, key) for key in keys]
+            return list(map(_unchecked, repeat(cls), keys))
         return [cls(key) for key in keys]
 
     @staticmethod

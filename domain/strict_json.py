@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 MAX_DEPTH = 32
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 _CONTAINERS = frozenset({dict, list})
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b"{[:"))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
@@ -38,7 +39,8 @@ def loads(data: bytes, parse: Callable[[bytes], object] = _parse) -> object:
     standard library's.
     """
     value = _parsed(data, parse)
-    _refuse_duplicates(data, _count_members(value, _most_containers(data)))
+    structure = _structure_of(data)
+    _refuse_duplicates(data, structure, _count_members(value, structure))
     return value
 
 
@@ -46,11 +48,11 @@ def loads_in_steps(data: bytes, parse: Callable[[bytes], object]) -> Generator[N
     """Read likewise, for whoever must not do all of it at once. Nothing is given before all has been checked."""
     value = _parsed(data, parse)
     yield
-    containers = _most_containers(data)
+    structure = _structure_of(data)
     yield
-    members = _count_members(value, containers)
+    members = _count_members(value, structure)
     yield
-    _refuse_duplicates(data, members)
+    _refuse_duplicates(data, structure, members)
     return value
 
 
@@ -69,17 +71,17 @@ def _parsed(data: bytes, parse: Callable[[bytes], object]) -> object:
         raise NotStrictJson("it has a number with too many digits") from error
 
 
-def _most_containers(data: bytes) -> int:
-    """Give a number of objects and lists that there can't be more of than."""
-    return data.count(b"{") + data.count(b"[")
+def _structure_of(data: bytes) -> bytes:
+    """Leave nothing of a text but what opens containers or ends names, in strings too: most of it is neither."""
+    return data.translate(None, _NOT_STRUCTURE)
 
 
-def _count_members(value: object, unseen: int) -> int:
+def _count_members(value: object, structure: bytes) -> int:
     """Count the members of all objects in `value`, and refuse it if it is too deep.
 
-    At most `unseen` objects and lists are in it, so when so many were seen, nothing is looked into for more.
+    There can't be more containers in it than were opened, so when so many were seen, nothing is looked into for more.
     """
-    members, depth = 0, 0
+    members, depth, unseen = 0, 0, structure.count(b"{") + structure.count(b"[")
     level: list[Any] = [value]  # if it is no container, there is none in it either
     while level:
         depth += 1
@@ -98,8 +100,8 @@ def _count_members(value: object, unseen: int) -> int:
     return members
 
 
-def _refuse_duplicates(data: bytes, kept: int) -> None:
+def _refuse_duplicates(data: bytes, structure: bytes, kept: int) -> None:
     # A parser keeps one of several members of the same name, and each that was written has a colon behind its name. So
     # when there are no more colons than members were kept, none was lost; colons in strings are looked at only then.
-    if data.count(b":") != kept and _STRING.sub(b"", data).count(b":") != kept:
+    if structure.count(b":") != kept and _STRING.sub(b"", data).count(b":") != kept:
         raise NotStrictJson("a member stands twice in one object")
