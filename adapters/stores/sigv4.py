@@ -37,6 +37,8 @@ MAX_PRESIGNED_SECONDS = 604_800
 
 _BLANKS = re.compile(r"[ \t]+")
 _PLAIN_PATH_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
+_PERCENT = ord("%")
+_PERCENT_FOR_OTHERS = bytes(byte if byte in _PLAIN_PATH_BYTES else _PERCENT for byte in range(256))
 _SIGNERS_FIELDS = frozenset(
     {"bucket", "file", "key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"}
     | {"x-amz-signature", "content-md5", "x-amz-checksum-sha256"}
@@ -109,7 +111,7 @@ def uri_encode(text: str) -> str:
 
 def uri_encode_path(path: str) -> str:
     """Percent-encode all but the unreserved characters and the slashes."""
-    return quote(path, safe="/") if path.encode().translate(None, _PLAIN_PATH_BYTES) else path
+    return quote(path, safe="/") if _PERCENT in path.encode().translate(_PERCENT_FOR_OTHERS) else path
 
 
 def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:

@@ -250,6 +250,16 @@ class TestLifetimes:
         assert form(signing, make_upload()).fields["x-amz-credential"].startswith("NEW/")
 
 
+class TestBatches:
+    @pytest.mark.parametrize("method", SINGLE_REQUEST)
+    def test_many_files_are_signed_as_each_alone(self, method: UploadMethod) -> None:
+        signing = make_signing()
+        paths = ["data/1.csv", "data/2.csv", "ä %/~+", "data/3.html"]
+        uploads = [Upload(ObjectKey(f"alice/{path}"), declare(path), Access.PUBLIC) for path in paths]
+        signed = list(signing.sign_uploads(uploads, UploadTerms(method, LIFETIME), NOW))
+        assert signed == [sign(signing, upload, method, now=NOW) for upload in uploads]
+
+
 class TestWhereObjectsAreFound:
     @pytest.mark.parametrize("addressing", list(Addressing))
     @given(owner=bits.short_owners, path=bits.short_paths)
