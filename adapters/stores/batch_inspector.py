@@ -1,16 +1,17 @@
 """Looking into a store over HTTP, whatever language it speaks: requests for single keys, listings for many.
 
 A listing tells of a thousand keys or more in about the time of ten requests for single ones, so a large batch is looked
-for in the listing of the folder that all its keys share. Where a listing leaves a doubt, and where the folder turns out
-to hold mostly other things, the keys are asked for one by one. Nothing is concluded from a listing's order, which not
-every store keeps.
+for in the listing of the folder that all its keys share. A page of it can only be asked for after the one before it; so
+what is left for several is listed at once, by how the keys go on after what they share. Where a listing leaves a doubt,
+and where the folder turns out to hold mostly other things, keys are asked for one by one. Nothing is concluded from a
+listing's order, which not every store keeps.
 """
 
 import asyncio
 import os.path
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -171,45 +172,66 @@ class _Look:
         await self._ask_for_all([key for key in wanted if key not in self.found])
 
     async def _list(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
-        """Read listings for as long as each tells of enough wanted keys; what is absent at their end is missing."""
-        folder, listed = _shared_folder(wanted), set[ObjectKey]()
+        """Read the listing of the folder that all wanted keys share."""
+        folder = _shared_folder(wanted)
         page = await (self.reader.page(folder, "", PAGE_SIZE) if first is None else first.page)
-        while page is not None:
-            news = self._take(page, wanted, listed)
-            if page.is_last:
-                self.found.update({key: None for key in wanted if key not in listed})
-                return
-            if first is not None and first.folder != folder:
-                # What was listed ahead holds more than the files' own folder: begin again in there.
-                first, token = None, ""
-            elif page.next_token and news >= LISTING_PAYS:
-                token = page.next_token
-            else:
-                return
-            page = await self.reader.page(folder, token, PAGE_SIZE)
+        if page is not None and not page.is_last and first is not None and first.folder != folder:
+            # What was listed ahead holds more than the files' own folder: begin again in there.
+            page = await self.reader.page(folder, "", PAGE_SIZE)
+        await self._read(folder, wanted, page)
 
-    def _take(self, page: Page, wanted: Mapping[ObjectKey, Upload], listed: set[ObjectKey]) -> int:
-        """Note what a page says of wanted keys; return how many it told of that no page before it had."""
-        news = [upload for key, upload in wanted.items() if key in page.entries and key not in listed]
-        for upload in news:
-            listed.add(upload.key)
-            found = page.object_for(upload)
-            if _is_settled(upload, found):
-                self.found[upload.key] = found
-        return len(news)
+    async def _begin(self, prefix: str, wanted: Mapping[ObjectKey, Upload]) -> None:
+        """Read listings of what starts with `prefix`."""
+        if not await self._part(wanted):
+            await self._read(prefix, wanted, await self.reader.page(prefix, "", PAGE_SIZE))
+
+    async def _read(self, prefix: str, wanted: Mapping[ObjectKey, Upload], page: Page | None) -> None:
+        """Read a listing from `page` on, while it tells of enough wanted keys; what is absent at its end is missing."""
+        left = wanted
+        while page is not None:
+            before, left = left, self._take(page, left)
+            if page.is_last:
+                self.found.update(dict.fromkeys(left))
+                return
+            if await self._part(left) or not page.next_token or len(before) - len(left) < LISTING_PAYS:
+                return
+            page = await self.reader.page(prefix, page.next_token, PAGE_SIZE)
+
+    async def _part(self, wanted: Mapping[ObjectKey, Upload]) -> bool:
+        """Look for keys in several listings at once, where one would have several pages; tell whether that was done."""
+        parts = _by_next_character(wanted) if len(wanted) > PAGE_SIZE else {}
+        await _all(self._begin(prefix, part) for prefix, part in parts.items())
+        return bool(parts)
+
+    def _take(self, page: Page, wanted: Mapping[ObjectKey, Upload]) -> Mapping[ObjectKey, Upload]:
+        """Note what a page says of wanted keys; return those of which it says nothing."""
+        left = {}
+        for key, upload in wanted.items():
+            if key in page.entries:
+                found = page.object_for(upload)
+                if _is_settled(upload, found):
+                    self.found[key] = found
+            else:
+                left[key] = upload
+        return left
 
     async def _ask_for_all(self, keys: Sequence[ObjectKey]) -> None:
         waiting = iter(keys)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(CONCURRENCY, len(keys))):
-                    group.create_task(self._ask_for_next(waiting))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        await _all(self._ask_for_next(waiting) for _ in range(min(CONCURRENCY, len(keys))))
 
     async def _ask_for_next(self, waiting: Iterator[ObjectKey]) -> None:
         for key in waiting:
             self.found.update(await self.reader.at(key))
+
+
+async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """Do all at once; raise what the first raises that fails."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 def _is_settled(upload: Upload, listed: FoundObject) -> bool:
@@ -224,6 +246,16 @@ def _shared_folder(keys: Iterable[str]) -> str:
     """Give the longest start, up to a slash, that all keys share."""
     shared = os.path.commonprefix([min(keys), max(keys)])  # noqa: RUF071 - of characters; the slash comes next
     return shared[: shared.rfind("/") + 1]
+
+
+def _by_next_character(wanted: Mapping[ObjectKey, Upload]) -> Mapping[str, Mapping[ObjectKey, Upload]]:
+    """Part uploads by how their keys go on after what all share; not at all into too many parts, or into one."""
+    shared = os.path.commonprefix([min(wanted), max(wanted)])  # noqa: RUF071 - of characters
+    parts: dict[str, dict[ObjectKey, Upload]] = {}
+    for key, upload in wanted.items():
+        parts.setdefault(key[: len(shared) + 1], {})[key] = upload
+    # What starts with one of the keys may be any of them.
+    return {} if shared in parts or len(parts) > CONCURRENCY else parts
 
 
 @asynccontextmanager

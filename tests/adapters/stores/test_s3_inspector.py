@@ -220,6 +220,22 @@ def test_more_files_cost_more_in_proportion(
     assert proxy.asked.total() <= FOLDERS + 5
 
 
+def test_of_thousands_of_files_all_that_follows_the_first_page_is_asked_for_at_once(
+    inspector: S3Inspector, proxy: StoreProxy, stored: Sequence[Upload]
+) -> None:
+    all_but_the_first = asyncio.Barrier(FOLDERS - 1)
+
+    async def wait_for_each_other(_asked: Asked) -> Reply | None:
+        if proxy.asked.total() > 1:
+            await all_but_the_first.wait()
+        return None
+
+    proxy.instead = wait_for_each_other
+    assert set(statuses(stored, *look(inspector, stored))) == {Status.STORED}
+    assert proxy.asked == {"GET": FOLDERS}
+    assert proxy.most_at_once == FOLDERS - 1
+
+
 def test_files_that_are_missing_cost_nothing_more(
     inspector: S3Inspector, proxy: StoreProxy, stored: Sequence[Upload]
 ) -> None:
@@ -425,8 +441,8 @@ def test_a_store_that_hangs_up_is_a_failure(seaweedfs: RunningStore) -> None:
 def test_what_was_learnt_before_a_failure_is_given(
     inspector: S3Inspector, proxy: StoreProxy, stored: Sequence[Upload]
 ) -> None:
-    async def fail_in_the_middle(asked: Asked) -> Reply | None:
-        return Reply(503) if "continuation-token" in asked.query else None
+    async def fail_in_the_middle(_asked: Asked) -> Reply | None:
+        return Reply(503) if proxy.asked.total() > 1 else None
 
     proxy.instead = fail_in_the_middle
     (inspection,) = look(inspector, stored)
@@ -459,7 +475,7 @@ def test_a_slow_store_is_not_waited_for(
     inspector: S3Inspector, proxy: StoreProxy, stored: Sequence[Upload], count: int
 ) -> None:
     async def stall(asked: Asked) -> Reply | None:
-        if asked.path.endswith("file-0003.csv") or "continuation-token" in asked.query:
+        if asked.path.endswith("file-0003.csv") or (asked.method == "GET" and proxy.asked.total() > 1):
             await asked.stall()
         return None
 
