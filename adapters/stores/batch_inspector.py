@@ -72,7 +72,10 @@ class Reader(Protocol):
     """
 
     async def page(self, prefix: str, token: str, limit: int) -> Page | None:
-        """Ask for a page of at most `limit` keys that start with `prefix`; None where the store won't list them."""
+        """Ask for a page of at most `limit` keys that start with `prefix`; None where the store won't list them.
+
+        The prefix may end anywhere, also within a name.
+        """
 
     async def at(self, key: ObjectKey) -> Found:
         """Ask for what is at exactly `key`; the answer is empty where the store won't tell."""
@@ -200,7 +203,7 @@ class _Look:
     async def _part(self, wanted: Mapping[ObjectKey, Upload]) -> bool:
         """Look for keys in several listings at once, where one would have several pages; tell whether that was done."""
         parts = _by_next_character(wanted) if len(wanted) > PAGE_SIZE else {}
-        await _all(self._begin(prefix, part) for prefix, part in parts.items())
+        await all_at_once(self._begin(prefix, part) for prefix, part in parts.items())
         return bool(parts)
 
     def _take(self, page: Page, wanted: Mapping[ObjectKey, Upload]) -> Mapping[ObjectKey, Upload]:
@@ -217,15 +220,15 @@ class _Look:
 
     async def _ask_for_all(self, keys: Sequence[ObjectKey]) -> None:
         waiting = iter(keys)
-        await _all(self._ask_for_next(waiting) for _ in range(min(CONCURRENCY, len(keys))))
+        await all_at_once(self._ask_for_next(waiting) for _ in range(min(CONCURRENCY, len(keys))))
 
     async def _ask_for_next(self, waiting: Iterator[ObjectKey]) -> None:
         for key in waiting:
             self.found.update(await self.reader.at(key))
 
 
-async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
-    """Do all at once; raise what the first raises that fails."""
+async def all_at_once(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """Do all of it at once; the first failure ends the rest."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:

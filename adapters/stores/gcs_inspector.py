@@ -11,12 +11,12 @@ The MD5 of a composite object isn't known ("Composite objects"), and a SHA-256 n
 import asyncio
 import os.path
 from bisect import bisect_right
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import define, frozen
 
-from adapters.stores.batch_inspector import listed_objects
+from adapters.stores.batch_inspector import all_at_once, listed_objects
 from adapters.stores.gcs_api import CONCURRENCY, BucketApi, unavailable
 from application.ports import Inspection, ListingPage, PageRequest, Preparation
 from domain.errors import ErrorCode, InvalidInput, Unavailable
@@ -103,7 +103,7 @@ class _Look:
         if len(keys) > LISTING_PAYS:
             await self._list(keys)
         waiting = iter([key for key in keys if key not in self.found])
-        await _all(self._get_next(waiting) for _ in range(min(CONCURRENCY, len(keys))))
+        await all_at_once(self._get_next(waiting) for _ in range(min(CONCURRENCY, len(keys))))
 
     async def _list(self, keys: Sequence[ObjectKey]) -> None:
         """List the range of `keys`, which are sorted, for as long as each page settles enough of them."""
@@ -114,7 +114,7 @@ class _Look:
         self.found.update((key, page.object_at(key)) for key in keys[:settled])
         left = keys[settled:]
         if settled >= LISTING_PAYS and len(left) > LISTING_PAYS:
-            await _all(self._list(left[start : start + PAGE_SIZE]) for start in range(0, len(left), PAGE_SIZE))
+            await all_at_once(self._list(left[start : start + PAGE_SIZE]) for start in range(0, len(left), PAGE_SIZE))
 
     async def _page(self, keys: Sequence[ObjectKey]) -> "_Page | None":
         first, last = keys[0], keys[-1]
@@ -139,16 +139,6 @@ class _Look:
                 self.found[key] = None
             elif answer.status != _FORBIDDEN:  # the store won't tell, which is not a failure
                 self.found[key] = _object_of(answer.document())
-
-
-async def _all(work: Iterable[Coroutine[None, None, None]]) -> None:
-    """Do all of it at once; the first failure ends the rest."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
 
 
 @frozen
