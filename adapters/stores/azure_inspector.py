@@ -13,6 +13,7 @@ Whoever holds such a URL can therefore lie about that one blob, which is his own
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Self
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -74,7 +75,7 @@ class _Reader:
     listing: str = field(repr=False)
     blobs: SasTemplate
 
-    async def page(self, prefix: str, token: str, limit: int) -> "_Page | None":
+    async def page(self, prefix: str, token: str, limit: int) -> "Callable[[], _Page] | None":
         query = f"restype=container&comp=list&include=copy&maxresults={limit}&prefix={quote(prefix, safe='')}"
         if token:
             query += f"&marker={quote(token, safe='')}"
@@ -82,7 +83,7 @@ class _Reader:
             if _is_kept_from_us(answer):
                 return None  # we may not list; perhaps we may still ask for single blobs
             expect_page(answer, token)
-            return _Page.parse(await body_of(answer))
+            return partial(_Page.parse, await body_of(answer))
 
     async def at(self, key: ObjectKey) -> Found:
         url = f"{self.url}/{uri_encode_path(key)}?{self.blobs.sign(key)}"

@@ -11,7 +11,7 @@ import asyncio
 import os.path
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -71,10 +71,11 @@ class Reader(Protocol):
     Raises `Unavailable` for an answer that is none, and what aiohttp raises.
     """
 
-    async def page(self, prefix: str, token: str, limit: int) -> Page | None:
+    async def page(self, prefix: str, token: str, limit: int) -> Callable[[], Page] | None:
         """Ask for a page of at most `limit` keys that start with `prefix`; None where the store won't list them.
 
-        The prefix may end anywhere, also within a name.
+        The prefix may end anywhere, also within a name. What is given reads the answer, which takes milliseconds, and
+        raises `Unavailable` if that is none.
         """
 
     async def at(self, key: ObjectKey) -> Found:
@@ -86,6 +87,7 @@ class BatchInspector:
     """An `ObjectInspector` for a store that a `Reader` can ask; and an `ObjectLister`, if the store has listings."""
 
     _http: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
+    _reading: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
 
     @abstractmethod
     def _reader(self, http: aiohttp.ClientSession, now: datetime) -> Reader:
@@ -93,7 +95,7 @@ class BatchInspector:
 
     async def start(self) -> None:
         """Open the pool of connections; nothing is asked yet."""
-        self._http = open_connections(CONCURRENCY)
+        self._http, self._reading = open_connections(CONCURRENCY), asyncio.Lock()
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -106,7 +108,7 @@ class BatchInspector:
         if files <= LISTING_PAYS or not folder:
             return None
         try:
-            return _FirstPage(folder, asyncio.create_task(_first_page(self._started_reader(now), folder)))
+            return _FirstPage(folder, asyncio.create_task(self._asking(now).first_page(folder)))
         except Unavailable:  # `inspect` will say so
             return None
 
@@ -117,7 +119,7 @@ class BatchInspector:
         found: Found = {}
         failure = None
         try:
-            look = _Look(self._started_reader(now), found)
+            look = _Look(self._asking(now), found)
             async with answering_within(patience):
                 first = prepared if isinstance(prepared, _FirstPage) else None
                 await look.at({upload.key: upload for upload in uploads}, first)
@@ -130,7 +132,7 @@ class BatchInspector:
         prefix = f"{request.folder}/"
         try:
             async with answering_within(patience):
-                page = await self._started_reader(now).page(prefix, request.token, request.limit)
+                page = await self._asking(now).page(prefix, request.token, request.limit)
         except RefusedToken as error:
             raise InvalidInput(ErrorCode.INVALID_CURSOR, "the object store doesn't know this cursor") from error
         if page is None:
@@ -144,9 +146,27 @@ class BatchInspector:
             raise unavailable("the inspector has not been started")
         return self._reader(self._http, now)
 
+    def _asking(self, now: datetime) -> "_Asking":
+        return _Asking(self._started_reader(now), self._reading)
 
-async def _first_page(reader: Reader, folder: str) -> Page | None:
-    return await reader.page(folder, "", PAGE_SIZE)
+
+@frozen
+class _Asking:
+    """Asks by a `reader`, and reads pages one at a time, however many arrive."""
+
+    reader: Reader
+    reading: asyncio.Lock
+
+    async def first_page(self, prefix: str) -> Page | None:
+        return await self.page(prefix, "", PAGE_SIZE)
+
+    async def page(self, prefix: str, token: str, limit: int) -> Page | None:
+        read = await self.reader.page(prefix, token, limit)
+        if read is None:
+            return None
+        async with self.reading:
+            await asyncio.sleep(0)  # whoever else can go on does so before each
+            return read()
 
 
 @frozen
@@ -166,7 +186,7 @@ class _FirstPage:
 class _Look:
     """One inspection; what is learnt goes into `found` at once, so that it outlives a failure."""
 
-    reader: Reader
+    asking: _Asking
     found: Found
 
     async def at(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
@@ -177,16 +197,16 @@ class _Look:
     async def _list(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
         """Read the listing of the folder that all wanted keys share."""
         folder = _shared_folder(wanted)
-        page = await (self.reader.page(folder, "", PAGE_SIZE) if first is None else first.page)
+        page = await (self.asking.first_page(folder) if first is None else first.page)
         if page is not None and not page.is_last and first is not None and first.folder != folder:
             # What was listed ahead holds more than the files' own folder: begin again in there.
-            page = await self.reader.page(folder, "", PAGE_SIZE)
+            page = await self.asking.first_page(folder)
         await self._read(folder, wanted, page)
 
     async def _begin(self, prefix: str, wanted: Mapping[ObjectKey, Upload]) -> None:
         """Read listings of what starts with `prefix`."""
         if not await self._part(wanted):
-            await self._read(prefix, wanted, await self.reader.page(prefix, "", PAGE_SIZE))
+            await self._read(prefix, wanted, await self.asking.first_page(prefix))
 
     async def _read(self, prefix: str, wanted: Mapping[ObjectKey, Upload], page: Page | None) -> None:
         """Read a listing from `page` on, while it tells of enough wanted keys; what is absent at its end is missing."""
@@ -198,7 +218,7 @@ class _Look:
                 return
             if await self._part(left) or not page.next_token or len(before) - len(left) < LISTING_PAYS:
                 return
-            page = await self.reader.page(prefix, page.next_token, PAGE_SIZE)
+            page = await self.asking.page(prefix, page.next_token, PAGE_SIZE)
 
     async def _part(self, wanted: Mapping[ObjectKey, Upload]) -> bool:
         """Look for keys in several listings at once, where one would have several pages; tell whether that was done."""
@@ -224,7 +244,7 @@ class _Look:
 
     async def _ask_for_next(self, waiting: Iterator[ObjectKey]) -> None:
         for key in waiting:
-            self.found.update(await self.reader.at(key))
+            self.found.update(await self.asking.reader.at(key))
 
 
 async def all_at_once(works: Iterable[Coroutine[None, None, None]]) -> None:

@@ -5,6 +5,7 @@ A listing knows an object's length and ETag. ("HeadObject" and "ListObjectsV2" i
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Self
 from urllib.parse import unquote_plus
 
@@ -52,7 +53,7 @@ class _Reader:
     address: BucketAddress
     signer: Signer
 
-    async def page(self, prefix: str, token: str, limit: int) -> "_Page | None":
+    async def page(self, prefix: str, token: str, limit: int) -> "Callable[[], _Page] | None":
         query = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix), ("max-keys", str(limit))]
         if token:
             query.append(("continuation-token", token))
@@ -61,7 +62,7 @@ class _Reader:
             if answer.status == _FORBIDDEN:
                 return None  # we may not list; perhaps we may still ask for single objects
             expect_page(answer, token)
-            return _Page.parse(await body_of(answer))
+            return partial(_Page.parse, await body_of(answer))
 
     async def at(self, key: ObjectKey) -> Found:
         request = Request(

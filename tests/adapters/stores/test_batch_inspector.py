@@ -1,8 +1,9 @@
 """Looking for a batch in listings: the truth is told whatever a store holds, and in whatever order it lists."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from unittest import mock
 
 import aiohttp
@@ -44,16 +45,30 @@ class _Store:
     objects: Mapping[str, FoundObject]
     pages: list[str] = field(factory=list)
     """The prefix of each page that was asked for."""
+    turns: int = 0
+    """How often something else had its turn."""
+    read_in: list[int] = field(factory=list)
+    """In which of these turns each page was read."""
 
-    async def page(self, prefix: str, token: str, limit: int) -> _Page:
+    async def page(self, prefix: str, token: str, limit: int) -> Callable[[], _Page]:
         self.pages.append(prefix)
         await asyncio.sleep(0)
         keys, start = [key for key in self.objects if key.startswith(prefix)], int(token or 0)
         end = start + limit
-        return _Page({key: self.objects[key] for key in keys[start:end]}, end >= len(keys), str(end))
+        page = _Page({key: self.objects[key] for key in keys[start:end]}, end >= len(keys), str(end))
+        return partial(self._read, page)
+
+    def _read(self, page: _Page) -> _Page:
+        self.read_in.append(self.turns)
+        return page
 
     async def at(self, key: ObjectKey) -> Found:
         return {key: self.objects.get(key)}
+
+    async def others(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
 
 
 @define
@@ -71,9 +86,11 @@ def look(store: _Store, keys: Iterable[str]) -> Found:
     async def inspect() -> Found:
         inspector = _Inspector(store)
         await inspector.start()
+        others = asyncio.create_task(store.others())
         try:
             inspection = await inspector.inspect(uploads, datetime.now(UTC), timedelta(minutes=1))
         finally:
+            others.cancel()
             await inspector.stop()
         assert inspection.failure is None
         return dict(inspection.found)
@@ -142,3 +159,12 @@ def test_a_key_that_others_begin_with_leaves_them_together() -> None:
     keys = ["f/a", *(f"f/a{number:02}" for number in range(3 * PAGE - 1))]
     strangers = [f"f/0{number}" for number in range(PAGE - PAYS)]
     assert set(listed(keys, [*strangers, *reversed(keys)])) == {"f/"}
+
+
+def test_others_have_their_turn_before_each_page_is_read() -> None:
+    """However many arrive at the same time: to read a page takes milliseconds."""
+    keys = [f"f/{letter}{number}" for letter in "abcd" for number in range(PAGE)]
+    store = _Store({key: found(CONTENT) for key in keys})
+    look(store, keys)
+    assert len(store.read_in) == 4
+    assert len(set(store.read_in)) == 4
