@@ -201,14 +201,14 @@ class _Look:
         if page is not None and not page.is_last and first is not None and first.folder != folder:
             # What was listed ahead holds more than the files' own folder: begin again in there.
             page = await self.asking.first_page(folder)
-        await self._read(folder, wanted, page)
+        await self._go_on(folder, wanted, page)
 
-    async def _begin(self, prefix: str, wanted: Mapping[ObjectKey, Upload]) -> None:
+    async def _list_below(self, prefix: str, wanted: Mapping[ObjectKey, Upload]) -> None:
         """Read listings of what starts with `prefix`."""
-        if not await self._part(wanted):
-            await self._read(prefix, wanted, await self.asking.first_page(prefix))
+        if not await self._list_parts(wanted):
+            await self._go_on(prefix, wanted, await self.asking.first_page(prefix))
 
-    async def _read(self, prefix: str, wanted: Mapping[ObjectKey, Upload], page: Page | None) -> None:
+    async def _go_on(self, prefix: str, wanted: Mapping[ObjectKey, Upload], page: Page | None) -> None:
         """Read a listing from `page` on, while it tells of enough wanted keys; what is absent at its end is missing."""
         left = wanted
         while page is not None:
@@ -216,14 +216,14 @@ class _Look:
             if page.is_last:
                 self.found.update(dict.fromkeys(left))
                 return
-            if await self._part(left) or not page.next_token or len(before) - len(left) < LISTING_PAYS:
+            if await self._list_parts(left) or not page.next_token or len(before) - len(left) < LISTING_PAYS:
                 return
             page = await self.asking.page(prefix, page.next_token, PAGE_SIZE)
 
-    async def _part(self, wanted: Mapping[ObjectKey, Upload]) -> bool:
+    async def _list_parts(self, wanted: Mapping[ObjectKey, Upload]) -> bool:
         """Look for keys in several listings at once, where one would have several pages; tell whether that was done."""
         parts = _by_next_character(wanted) if len(wanted) > PAGE_SIZE else {}
-        await all_at_once(self._begin(prefix, part) for prefix, part in parts.items())
+        await all_at_once(self._list_below(prefix, part) for prefix, part in parts.items())
         return bool(parts)
 
     def _take(self, page: Page, wanted: Mapping[ObjectKey, Upload]) -> Mapping[ObjectKey, Upload]:
