@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
-from botocore.auth import S3SigV4QueryAuth
+from botocore.auth import SIGNED_HEADERS_BLACKLIST, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
@@ -72,7 +72,7 @@ def _is_plain(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return (
         len(set(names)) == len(names)
         and b";" not in b"".join(names)
-        and not {b"host", b"expect", b"transfer-encoding", b"user-agent", b"x-amzn-trace-id"} & set(names)
+        and not {b"host", *(name.encode() for name in SIGNED_HEADERS_BLACKLIST)} & set(names)
         and all(value.isascii() and value.decode().isprintable() for _, value in headers)
     )
 
@@ -113,6 +113,7 @@ SIGNATURE: Final = Target(
         b"\0a\0\0x-amz-content-sha256\n0",
         b"\0a\0\0authorization\nx",
         b"\0a\0\0-sh;a356\n0",
+        b"\0a\0\0te\n te",
     ],
     words=[
         *(b"%2F", b"%20", b"+", b"%2B", b"&", b"=", b";", b"//", b"/../", b"%25", b"%C3%A9", b"\xc3\xa9", b"\0"),
