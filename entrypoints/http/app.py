@@ -144,12 +144,16 @@ class _Api:
         principal = await self._principal(request, now)
         body = await self._body(request)
         with self._places:
+            await self._places.keep_step()
             asked = await wire.parse_upload_request(body, self._service.turns)
+            await self._places.keep_step()
             uploads = await self._service.authorize_uploads(principal, asked, now)
+            await self._places.keep_step()
             if len(asked.filedata) == 1:
                 files: Sequence[bytes] = [wire.render_authorized_at_once(uploads)]
             else:
                 files = await self._taking_turns(wire.render_authorized(uploads, self._service.turns))
+            await self._places.keep_step()
         self._audit.authorized(principal, uploads)
         return JsonInPieces(wire.frame_authorized(files))
 
@@ -254,6 +258,7 @@ class _Places:
 
     def __init__(self, counters: Counters, free: int) -> None:
         self._counters = counters
+        self._few = free // 2
         counters.free_places = free
 
     def __enter__(self) -> None:
@@ -263,6 +268,16 @@ class _Places:
 
     def __exit__(self, *_: object) -> None:
         self._counters.free_places += 1
+
+    async def keep_step(self) -> None:
+        """Let other requests come as far as this one, unless so many wait already that few places are free.
+
+        The code and data of a whole request are more than a processor's nearest caches hold, those of one stage are
+        less; so it is faster to take many requests through each stage than each through all stages. (J. Larus and
+        M. Parkes, "Using Cohort Scheduling to Enhance Server Performance", USENIX Annual Technical Conference 2002.)
+        """
+        if self._counters.free_places > self._few:
+            await asyncio.sleep(0)
 
 
 async def _ask(probe: Probe) -> str | None:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -259,6 +260,20 @@ class TestBodies:
                 assert service.info()
                 assert waiting.result().status == 200
                 assert service.authorize(batch()).status == 200
+
+    def test_requests_that_wait_for_nothing_do_not_turn_each_other_away(self) -> None:
+        """However many arrive in one moment, and however few places there are."""
+        body = json.dumps(batch()).encode()
+        with live_service(limits=Limits(requests_at_once=4)) as service, ExitStack() as stack:
+            lines = f"Host: x\r\nAuth-Token: {service.token()}\r\nContent-Length: {len(body)}\r\n\r\n"
+            request = f"POST /rawstore/authorize HTTP/1.1\r\n{lines}".encode() + body
+            url = urlsplit(service.origin)
+            address = url.hostname or "", url.port or 80
+            connections = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(64)]
+            for sent in (request[:-1], request[-1:]):
+                for connection in connections:
+                    connection.sendall(sent)
+            assert {connection.recv(12) for connection in connections} == {b"HTTP/1.1 200"}
 
     def test_others_are_served_while_a_body_does_not_arrive(self, service: LiveService) -> None:
         lines = f"Host: x\r\nAuth-Token: {service.token()}\r\nContent-Length: 9\r\n\r\n"
