@@ -196,7 +196,7 @@ class _Look:
 
     async def _list(self, wanted: Mapping[ObjectKey, Upload], first: _FirstPage | None) -> None:
         """Read the listing of the folder that all wanted keys share."""
-        folder = _shared_folder(wanted)
+        folder = shared_folder(wanted)
         page = await (self.asking.first_page(folder) if first is None else first.page)
         if page is not None and not page.is_last and first is not None and first.folder != folder:
             # What was listed ahead holds more than the files' own folder: begin again in there.
@@ -265,15 +265,20 @@ def _is_settled(upload: Upload, listed: FoundObject) -> bool:
     return listed.length != upload.file.length or compare(upload.file, listed) is Status.STORED
 
 
-def _shared_folder(keys: Iterable[str]) -> str:
+def _shared_start(keys: Iterable[str]) -> str:
+    """Give the longest start that all keys share; it may end within a name."""
+    return os.path.commonprefix([min(keys), max(keys)])  # noqa: RUF071 - of characters, not of whole names
+
+
+def shared_folder(keys: Iterable[str]) -> str:
     """Give the longest start, up to a slash, that all keys share."""
-    shared = os.path.commonprefix([min(keys), max(keys)])  # noqa: RUF071 - of characters; the slash comes next
+    shared = _shared_start(keys)
     return shared[: shared.rfind("/") + 1]
 
 
 def _by_next_character(wanted: Mapping[ObjectKey, Upload]) -> Mapping[str, Mapping[ObjectKey, Upload]]:
     """Part uploads by how their keys go on after what all share; not at all into too many parts, or into one."""
-    shared = os.path.commonprefix([min(wanted), max(wanted)])  # noqa: RUF071 - of characters
+    shared = _shared_start(wanted)
     parts: dict[str, dict[ObjectKey, Upload]] = {}
     for key, upload in wanted.items():
         parts.setdefault(key[: len(shared) + 1], {})[key] = upload

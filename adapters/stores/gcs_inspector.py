@@ -9,14 +9,13 @@ The MD5 of a composite object isn't known ("Composite objects"), and a SHA-256 n
 """
 
 import asyncio
-import os.path
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import define, frozen
 
-from adapters.stores.batch_inspector import all_at_once, listed_objects
+from adapters.stores.batch_inspector import all_at_once, listed_objects, shared_folder
 from adapters.stores.gcs_api import CONCURRENCY, BucketApi, unavailable
 from application.ports import Inspection, ListingPage, PageRequest, Preparation
 from domain.errors import ErrorCode, InvalidInput, Unavailable
@@ -118,10 +117,9 @@ class _Look:
 
     async def _page(self, keys: Sequence[ObjectKey]) -> "_Page | None":
         first, last = keys[0], keys[-1]
-        shared = os.path.commonprefix([first, last])  # noqa: RUF071 - of characters; the slash comes next
         answer = await self.api.list_objects(
             {
-                "prefix": shared[: shared.rfind("/") + 1],
+                "prefix": shared_folder((first, last)),
                 "startOffset": first,
                 "endOffset": f"{last}!",  # not among them itself, and behind the last key with hardly anything between
                 "maxResults": str(PAGE_SIZE),
