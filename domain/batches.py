@@ -136,7 +136,7 @@ class Decision:
         """Decide the next `files` files at most, and say whether there are more."""
         some = list(islice(self._declarations, files))
         uploads = self._decide_together(some) or self._decide_one_by_one(some)
-        self._uploads += uploads if self.batch.pattern.keeps_paths_apart else filter(self._has_own_key, uploads)
+        self._uploads += uploads if self.batch.pattern.keeps_paths_apart else self._with_own_keys(uploads)
         return len(self._uploads) + len(self._problems) < len(self.batch.filedata)
 
     def _decide_together(self, declared: Sequence[tuple[str, object]]) -> Sequence[Upload]:
@@ -177,21 +177,22 @@ class Decision:
         _check_quota(self.batch.principal, self.batch.dataset.access, self._uploads)
         return tuple(self._uploads)
 
-    def _has_own_key(self, upload: Upload) -> bool:
-        """Refuse a file (`key_conflict`) that has the key of an earlier one.
+    def _with_own_keys(self, uploads: Iterable[Upload]) -> Iterator[Upload]:
+        """Give the files that have no earlier one's key, and refuse the others (`key_conflict`).
 
         Equal files of a dataset are one object where keys are made of the content; anywhere else one would be lost.
         """
-        first, second = self._by_key.setdefault(upload.key, upload).file, upload.file
-        has_own = first is second or (
-            self.batch.rules.pattern.is_content_addressed
-            and first.content == second.content
-            and first.media_type == second.media_type
-        )
-        if not has_own:
-            message = f"this file and {str(first.path)!r} would have the same key"
-            self._refuse(second.path, InvalidInput(ErrorCode.KEY_CONFLICT, message))
-        return has_own
+        for upload in uploads:
+            first, second = self._by_key.setdefault(upload.key, upload).file, upload.file
+            if first is second or (
+                self.batch.rules.pattern.is_content_addressed
+                and first.content == second.content
+                and first.media_type == second.media_type
+            ):
+                yield upload
+            else:
+                message = f"this file and {str(first.path)!r} would have the same key"
+                self._refuse(second.path, InvalidInput(ErrorCode.KEY_CONFLICT, message))
 
 
 def plan_uploads(
