@@ -39,6 +39,11 @@ class FairTurns:
     _clock: Callable[[], float] = time.perf_counter
     _one_by_one: Lock = field(factory=Lock, init=False, repr=False)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a large request waits for its next step."""
+        return self._one_by_one.locked()
+
     async def pause(self) -> None:
         """Let everything run that can, and then those that paused before us."""
         async with self._one_by_one:

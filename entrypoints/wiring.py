@@ -56,7 +56,7 @@ class Service:
     authenticate: Authenticate
     store: Store
     authorize_uploads: AuthorizeUploads
-    turns: Turns
+    turns: FairTurns
     describe_store: DescribeStore
     presign_download: PresignDownload
     presign_downloads: PresignDownloads

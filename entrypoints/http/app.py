@@ -19,9 +19,8 @@ from starlette.types import ASGIApp
 
 from application.multipart_uploads import MultipartRequest
 from application.ports import Probe, Startable
-from domain.errors import ErrorCode, Unavailable
+from domain.errors import Unavailable
 from domain.identity import Principal
-from entrypoints.counters import Counters
 from entrypoints.drain import Drain
 from entrypoints.events import flush_events
 from entrypoints.http import metrics, wire, wire_reads
@@ -32,6 +31,7 @@ from entrypoints.http.description.routes import description_routes
 from entrypoints.http.dispatch import Dispatch
 from entrypoints.http.errors import Refusals
 from entrypoints.http.page import page_routes
+from entrypoints.http.places import Places
 from entrypoints.http.store_endpoint import StoreEndpoint, StoreMount
 from entrypoints.http.watch import Routes, Watch
 from entrypoints.limits import Limits
@@ -130,7 +130,7 @@ class _Api:
         self._shared = shared
         self._clock = clock
         self._limits = limits
-        self._places = _Places(audit.counters, limits.requests_at_once)
+        self._places = Places(audit.counters, service.turns, limits.requests_at_once)
 
     async def _principal(self, request: Request, now: datetime) -> Principal:
         principal = await self._service.authenticate(wire.read_token(request), now)
@@ -251,33 +251,6 @@ class _Api:
         counters = self._audit.counters
         workers = [metrics.measure(counters)] if self._shared is None else await self._shared.of_all()
         return Response(metrics.render(workers), 200, _NOT_CACHED | {"Content-Type": metrics.CONTENT_TYPE})
-
-
-class _Places:
-    """The places for requests that have arrived: so half-sent ones can't keep others out."""
-
-    def __init__(self, counters: Counters, free: int) -> None:
-        self._counters = counters
-        self._few = free // 2
-        counters.free_places = free
-
-    def __enter__(self) -> None:
-        if self._counters.free_places < 1:
-            raise Unavailable(ErrorCode.OVERLOADED, "too many requests are being worked on; try again", retry_after=1)
-        self._counters.free_places -= 1
-
-    def __exit__(self, *_: object) -> None:
-        self._counters.free_places += 1
-
-    async def keep_step(self) -> None:
-        """Let other requests come as far as this one, unless so many wait already that few places are free.
-
-        The code and data of a whole request are more than a processor's nearest caches hold, those of one stage are
-        less; so it is faster to take many requests through each stage than each through all stages. (J. Larus and
-        M. Parkes, "Using Cohort Scheduling to Enhance Server Performance", USENIX Annual Technical Conference 2002.)
-        """
-        if self._counters.free_places > self._few:
-            await asyncio.sleep(0)
 
 
 async def _ask(probe: Probe) -> str | None:
