@@ -13,6 +13,7 @@ from domain.batches import Batch, BatchRules, DatasetMetadata, Decision
 from domain.errors import InvalidBatch, InvalidInput
 from domain.identity import Principal
 from domain.inspection import FoundObject, Status, compare
+from domain.keys import ObjectKey
 from domain.multipart import PartPlan
 from domain.uploads import SignedMultipart, SignedUpload, Upload, UploadMethod, UploadTerms, UploadWishes
 from domain.values import frozen_by_type
@@ -23,7 +24,6 @@ _SIGNED_AHEAD = 2_000
 """How many files are signed while the store is still being asked what it has; the rest when their answer is made."""
 
 _NOT_TOLD = FoundObject(-1)
-_NOTHING_TOLD = Inspection({})
 
 _Signed = SignedUpload | SignedMultipart
 
@@ -50,6 +50,18 @@ class Amount:
         return cls(len(uploads), sum([upload.file.length for upload in uploads]))
 
 
+@frozen_by_type
+class _Told:
+    """What the store has told of some keys, and what is taken of all others."""
+
+    found: Mapping[ObjectKey, FoundObject | None]
+    others: FoundObject | None
+
+
+_NOTHING_TOLD = _Told({}, _NOT_TOLD)
+_NOTHING_THERE = _Told({}, None)
+
+
 @define
 class AuthorizedUploads:
     """The signed requests, in the order of the declarations, each with whether its file is there already.
@@ -61,13 +73,13 @@ class AuthorizedUploads:
     dataset: DatasetMetadata
     amounts: Mapping[UploadMethod, Amount]
     signed: Iterable[_Signed]
-    _inspection: Inspection
+    _told: _Told
     existing: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[tuple[_Signed, bool | None]]:
-        if self._inspection.found:
+        if self._told.found:
             return self._compared()
-        return zip(self.signed, repeat(False if self._inspection.nothing_there else None))
+        return zip(self.signed, repeat(False if self._told.others is None else None))
 
     def _compared(self) -> Iterator[tuple[_Signed, bool | None]]:
         for signed in self.signed:
@@ -78,9 +90,7 @@ class AuthorizedUploads:
 
     def exists(self, upload: Upload) -> bool | None:
         """Whether the file is there already; best effort, so None where the store could not tell, or not in time."""
-        if self._inspection.nothing_there:
-            return False
-        found = self._inspection.found.get(upload.key, _NOT_TOLD)
+        found = self._told.found.get(upload.key, self._told.others)
         if found is None or found is _NOT_TOLD:
             return None if found is _NOT_TOLD else False
         status = compare(upload.file, found)
@@ -135,18 +145,16 @@ class AuthorizeUploads:
         multipart = self.multipart if request.wishes.accepts_parts else None
         rules = self.rules if multipart is None else self.rules.in_parts
         batch = Batch.open(principal, request.metadata, request.filedata, rules)
-        if self.inspector is None:
-            decided, inspection = await self._decide(batch, request.wishes, multipart, now), _NOTHING_TOLD
-            signed: Iterable[SignedUpload] = decided.whole
-        else:
+        prepared = None
+        if self.inspector is not None:
             prepared = self.inspector.prepare(batch.pattern.folder, len(request.filedata), now)
-            try:
-                decided = await self._decide(batch, request.wishes, multipart, now)
-                inspection, signed = await self._inspect(self.inspector, decided, now, prepared)
-            finally:
-                if prepared is not None:
-                    prepared.drop()
-        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, inspection)
+        try:
+            decided = await self._decide(batch, request.wishes, multipart, now)
+            told, signed = await self._ask(decided, now, prepared)
+        finally:
+            if prepared is not None:
+                prepared.drop()
+        authorized = AuthorizedUploads(batch.dataset, decided.amounts, signed, told)
         if multipart is None or not decided.plans:
             return authorized
         return await _with_parts(multipart, decided, authorized, now)
@@ -184,18 +192,22 @@ class AuthorizeUploads:
             wishes.require_parts(self.signer.capabilities)
         return plans
 
-    async def _inspect(
-        self, inspector: ObjectInspector, decided: _Decided, now: datetime, prepared: Preparation | None
-    ) -> tuple[Inspection, Iterable[SignedUpload]]:
+    async def _ask(
+        self, decided: _Decided, now: datetime, prepared: Preparation | None
+    ) -> tuple[_Told, Iterable[SignedUpload]]:
         """Ask the store what it has, and sign some of many files meanwhile.
 
         A store that is slow or down doesn't stop signing, so its failure is not ours.
         """
-        answer = inspector.inspect(decided.uploads, now, self.patience, prepared)
+        if self.inspector is None:
+            return _NOTHING_TOLD, decided.whole
+        if prepared is not None and prepared.nothing_there:
+            return _NOTHING_THERE, decided.whole
+        answer = self.inspector.inspect(decided.uploads, now, self.patience, prepared)
         if len(decided.uploads) <= _DECIDED_PER_TURN:
-            return await answer, decided.whole
+            return _Told((await answer).found, _NOT_TOLD), decided.whole
         inspection, ahead = await self._sign_while(answer, decided.whole)
-        return inspection, chain(ahead, decided.whole)
+        return _Told(inspection.found, _NOT_TOLD), chain(ahead, decided.whole)
 
     async def _sign_while(
         self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]

@@ -147,17 +147,19 @@ class DownloadSigner(Protocol):
 class Inspection:
     """What a store said of some keys: None where it has no object. Keys that it did not tell about are left out.
 
-    `failure` says why, if it didn't answer as it should, or not in time. `nothing_there` says of all keys at once that
-    it has no object there, and none is in `found` then: this is told only to whoever gave the store time to prepare.
+    `failure` says why, if it didn't answer as it should, or not in time.
     """
 
     found: Mapping[ObjectKey, FoundObject | None]
     failure: Unavailable | None = None
-    nothing_there: bool = False
 
 
 class Preparation(Protocol):
     """Something that was asked of a store ahead of an inspection."""
+
+    @property
+    def nothing_there(self) -> bool:
+        """Whether it is known already that the store has nothing in the folder: then nobody needs to inspect."""
 
     def drop(self) -> None:
         """Forget it; there will be no inspection. Never raises."""

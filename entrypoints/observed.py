@@ -42,7 +42,11 @@ class ObservedInspector:
 
     def prepare(self, folder: str, files: int, now: datetime) -> Preparation | None:
         """Begin to ask, as the port says."""
-        return self.inspector.prepare(folder, files, now)
+        start = self.clock()
+        prepared = self.inspector.prepare(folder, files, now)
+        if prepared is not None and prepared.nothing_there:
+            self.counters.inspections.add(self.clock() - start)
+        return prepared
 
     async def inspect(
         self, uploads: Sequence[Upload], now: datetime, patience: timedelta, prepared: Preparation | None = None

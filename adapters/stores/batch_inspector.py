@@ -175,6 +175,7 @@ class _FirstPage:
 
     folder: str
     page: asyncio.Task[Page | None]
+    nothing_there = False  # nobody has answered yet
 
     def drop(self) -> None:
         # A failure that nobody will look at any more is no news.

@@ -62,6 +62,8 @@ One alone may only mean that another process had the processor.
 class _NothingThere:
     """What a glance at a folder told that isn't there."""
 
+    nothing_there = True
+
     def drop(self) -> None:
         """Do nothing: the glance is over."""
 
@@ -122,8 +124,8 @@ class DiskObjects(
             await finished(self._threads.submit(self._tree.remove, key))
 
     def prepare(self, folder: str, files: int, now: datetime) -> Preparation | None:  # noqa: ARG002 - the port's
-        """Glance at the folder of many files: before a dataset's first files there is none, which tells of all."""
-        if files > 1 and folder and self._is_missing(path_of_folder(folder.removesuffix("/"))):
+        """Glance at the folder: before a dataset's first files there is none, which tells of all."""
+        if folder and self._is_missing(path_of_folder(folder.removesuffix("/"))):
             return _NOTHING_THERE
         return None
 
@@ -132,7 +134,7 @@ class DiskObjects(
         uploads: Sequence[Upload],
         now: datetime,  # noqa: ARG002 - the port's
         patience: timedelta,
-        prepared: Preparation | None = None,
+        prepared: Preparation | None = None,  # noqa: ARG002 - after a glance that told something nobody asks
     ) -> Inspection:
         """Look at the keys of `uploads`: what the disk says is exact, at any time.
 
@@ -144,8 +146,6 @@ class DiskObjects(
         first: have the root on a local disk, or mounted so that calls fail after a short while.
         """
         found: dict[ObjectKey, FoundObject | None] = {}
-        if prepared is _NOTHING_THERE:
-            return Inspection(found, nothing_there=True)
         reason = "took too long"
         try:
             if len(uploads) == 1 and self._is_missing(path_to(uploads[0].key)):

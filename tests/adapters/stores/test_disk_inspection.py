@@ -131,11 +131,9 @@ def test_a_missing_folder_answers_for_all_that_would_be_in_it(
 # Many files of one folder
 
 
-def look_ahead(store: DiskObjects, folder: str, uploads: Sequence[Upload]) -> Inspection:
-    async def scenario() -> Inspection:
-        return await store.inspect(uploads, NOW, PATIENCE, store.prepare(folder, len(uploads), NOW))
-
-    return asyncio.run(scenario())
+def nothing_there(store: DiskObjects, folder: str, files: int = 50) -> bool:
+    prepared = store.prepare(folder, files, NOW)
+    return prepared is not None and prepared.nothing_there
 
 
 @pytest.fixture
@@ -148,25 +146,23 @@ def asked(monkeypatch: pytest.MonkeyPatch, uploads: Sequence[Upload]) -> Sequenc
     return asked
 
 
-def test_a_dataset_that_has_no_folder_yet_has_no_files_either(store: DiskObjects, asked: Sequence[str]) -> None:
-    wanted = [upload_to(ObjectKey(f"alice/new/{number}/{number}")) for number in range(50)]
-    assert look_ahead(store, "alice/new/", wanted) == Inspection({}, nothing_there=True)
+@pytest.mark.parametrize("files", [1, 50])
+def test_a_dataset_that_has_no_folder_yet_has_no_files_either(
+    store: DiskObjects, asked: Sequence[str], files: int
+) -> None:
+    assert nothing_there(store, "alice/new/", files)
     assert len(asked) == 2  # for the folder, and for the directory of all objects
 
 
-def test_a_folder_that_is_there_is_looked_into(store: DiskObjects, uploads: Sequence[Upload]) -> None:
+def test_a_folder_that_is_there_has_to_be_looked_into(store: DiskObjects, uploads: Sequence[Upload]) -> None:
     folder = uploads[0].key.removesuffix("0.csv")
+    assert not nothing_there(store, folder)
     wanted = [*uploads, upload_to(ObjectKey(f"{folder}3.csv"))]
-    inspection = look_ahead(store, folder, wanted)
-    assert not inspection.nothing_there
-    assert [found is not None for found in inspection.found.values()] == [True] * 3 + [False]
+    assert [found is not None for found in look(store, wanted).found.values()] == [True] * 3 + [False]
 
 
-@pytest.mark.parametrize(("folder", "files"), [("alice/new/", 1), ("", 50)])
-def test_no_folder_is_glanced_at_for_one_file_nor_where_there_is_none(
-    store: DiskObjects, asked: Sequence[str], folder: str, files: int
-) -> None:
-    assert store.prepare(folder, files, NOW) is None
+def test_where_keys_have_no_folder_in_common_none_is_glanced_at(store: DiskObjects, asked: Sequence[str]) -> None:
+    assert not nothing_there(store, "")
     assert not asked
 
 
@@ -175,7 +171,8 @@ def test_a_glance_at_a_disk_that_is_gone_tells_nothing(
 ) -> None:
     assert look(store, uploads).failure is None
     root.rename(root.with_name("elsewhere"))
-    assert_failed_after(look_ahead(store, "alice/new/", uploads), [])
+    assert not nothing_there(store, "alice/new/")
+    assert_failed_after(look(store, uploads), [])
 
 
 def _noting(asked: list[str], call: Callable[..., Any]) -> Callable[..., Any]:

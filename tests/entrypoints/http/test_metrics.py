@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +179,12 @@ class TestStores:
     def test_inspections_are_timed(self, service: LiveService) -> None:
         service.sign(batch())
         assert scrape(service.origin).value("bitstore_inspect_duration_seconds_count") == 1
+
+    def test_so_is_a_glance_that_tells_of_a_whole_dataset(self, tmp_path: Path) -> None:
+        with live_service(STORAGE_BACKEND="disk", STORAGE_DISK_ROOT=str(tmp_path / "store")) as service:
+            for _ in range(2):  # the first look makes the directories of an empty store
+                assert service.sign(batch())["a.csv"]["exists"] is False
+            assert scrape(service.origin).value("bitstore_inspect_duration_seconds_count") == 2
 
     def test_a_store_that_is_down_is_an_error_of_the_store_and_no_refusal(self) -> None:
         host = f"http://127.0.0.1:{free_port()}"
