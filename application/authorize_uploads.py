@@ -52,14 +52,14 @@ class Amount:
 
 @frozen_by_type
 class _Told:
-    """What the store has told of some keys, and what is taken of all others."""
+    """What the store has told of some keys; and whether all others exist, None where that isn't known."""
 
     found: Mapping[ObjectKey, FoundObject | None]
-    others: FoundObject | None
+    others_exist: bool | None = None
 
 
-_NOTHING_TOLD = _Told({}, _NOT_TOLD)
-_NOTHING_THERE = _Told({}, None)
+_NOTHING_TOLD = _Told({})
+_NOTHING_THERE = _Told({}, others_exist=False)
 
 
 @define
@@ -79,7 +79,7 @@ class AuthorizedUploads:
     def __iter__(self) -> Iterator[tuple[_Signed, bool | None]]:
         if self._told.found:
             return self._compared()
-        return zip(self.signed, repeat(False if self._told.others is None else None))
+        return zip(self.signed, repeat(self._told.others_exist))
 
     def _compared(self) -> Iterator[tuple[_Signed, bool | None]]:
         for signed in self.signed:
@@ -90,9 +90,11 @@ class AuthorizedUploads:
 
     def exists(self, upload: Upload) -> bool | None:
         """Whether the file is there already; best effort, so None where the store could not tell, or not in time."""
-        found = self._told.found.get(upload.key, self._told.others)
-        if found is None or found is _NOT_TOLD:
-            return None if found is _NOT_TOLD else False
+        found = self._told.found.get(upload.key, _NOT_TOLD)
+        if found is _NOT_TOLD:
+            return self._told.others_exist
+        if found is None:
+            return False
         status = compare(upload.file, found)
         return None if status is Status.UNKNOWN else status is Status.STORED
 
@@ -205,9 +207,9 @@ class AuthorizeUploads:
             return _NOTHING_THERE, decided.whole
         answer = self.inspector.inspect(decided.uploads, now, self.patience, prepared)
         if len(decided.uploads) <= _DECIDED_PER_TURN:
-            return _Told((await answer).found, _NOT_TOLD), decided.whole
+            return _Told((await answer).found), decided.whole
         inspection, ahead = await self._sign_while(answer, decided.whole)
-        return _Told(inspection.found, _NOT_TOLD), chain(ahead, decided.whole)
+        return _Told(inspection.found), chain(ahead, decided.whole)
 
     async def _sign_while(
         self, answer: Coroutine[None, None, Inspection], signed: Iterator[SignedUpload]

@@ -87,7 +87,7 @@ class BatchInspector:
     """An `ObjectInspector` for a store that a `Reader` can ask; and an `ObjectLister`, if the store has listings."""
 
     _http: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
-    _reading: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
+    _reading: asyncio.Lock = field(init=False, repr=False, eq=False)
 
     @abstractmethod
     def _reader(self, http: aiohttp.ClientSession, now: datetime) -> Reader:

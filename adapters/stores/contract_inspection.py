@@ -79,7 +79,6 @@ class InspectionContract(ContractPart):
     def test_asking_ahead_where_nothing_is_finds_nothing(self, harness: Harness, runner: asyncio.Runner) -> None:
         upload, inspector = make_upload(), harness.store.inspector
         wanted = [upload, *_neighbours_of(upload, CROWD)]
-
         nothing = Inspection(dict.fromkeys(one.key for one in wanted))
 
         async def look() -> Inspection:
