@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +138,7 @@ def nothing_there(store: DiskObjects, folder: str, files: int = 50) -> bool:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, uploads: Sequence[Upload]) -> Sequence[str]:
+def asked(monkeypatch: pytest.MonkeyPatch, uploads: Sequence[Upload]) -> list[str]:
     """What the disk is asked for from now on."""
     assert uploads  # are stored already
     asked: list[str] = []
@@ -159,6 +160,19 @@ def test_a_folder_that_is_there_has_to_be_looked_into(store: DiskObjects, upload
     assert not nothing_there(store, folder)
     wanted = [*uploads, upload_to(ObjectKey(f"{folder}3.csv"))]
     assert [found is not None for found in look(store, wanted).found.values()] == [True] * 3 + [False]
+
+
+def test_a_folder_that_was_there_is_glanced_at_no_more_and_still_told_of_truly(
+    store: DiskObjects, root: Path, uploads: Sequence[Upload], asked: list[str]
+) -> None:
+    folder = uploads[0].key.removesuffix("0.csv")
+    assert not nothing_there(store, folder)
+    asked.clear()
+    assert not nothing_there(store, folder)
+    assert not asked
+    shutil.rmtree(root / "objects")
+    (root / "objects").mkdir(mode=0o700)
+    assert look(store, uploads).found == {upload.key: None for upload in uploads}
 
 
 def test_where_keys_have_no_folder_in_common_none_is_glanced_at(store: DiskObjects, asked: Sequence[str]) -> None:
